@@ -1,0 +1,73 @@
+"""One example of every event, from which its golden sample is written once and for ever."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from libs.common.events import Actor, Metadata, Origin, Resource
+from libs.common.events.config_variable import (
+    ConfigVariableCreated,
+    ConfigVariableDeleted,
+    ConfigVariableResolved,
+    ConfigVariableResolveFailed,
+    ConfigVariableRevealed,
+    ConfigVariableRolledBack,
+    ConfigVariableRotated,
+    ConfigVariableUpdated,
+    SealedRef,
+)
+from libs.common.events.encryption_key import EncryptionKeyRotated
+from libs.common.events.gateway import (
+    GatewayConfigLoaded,
+    GatewayConfigReloaded,
+    GatewayEnrolled,
+    GatewayReloadRefused,
+    GatewayVersionAdopted,
+    TargetReference,
+)
+from libs.common.events.token import TokenIssued
+
+METADATA: Final = Metadata(
+    id="01936c2f-8a10-7c3e-9b1a-2f6d5e4c3b2a",
+    time="2026-11-23T07:39:03.192164Z",
+    org="default",
+    source="keeptrusts/command",
+    actor=Actor("operator", "alice"),
+    origin=Origin("req-7f3a", "192.0.2.10", "kt/0.1"),
+    command_id="5b1f6d3e-0a52-5f7c-8f54-0d7f3b9c1e22",
+)
+
+_SEALED = SealedRef("9f0c1c44-6f0e-5a35-8f07-7d8c52f8a001", "3f" * 32)
+_TARGETS = (
+    TargetReference("openai-primary", "store", "OPENAI_API_KEY", 2),
+    TargetReference("local", "env", "LOCAL_API_KEY", 0),
+)
+_CONFIG_DIGEST = "a1" * 32
+
+
+def _variable(version: int = 0) -> Resource:
+    return Resource("config_variable", "OPENAI_API_KEY", version)
+
+
+_GATEWAY = Resource("gateway", "keeptrusts-proxy")
+
+EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
+    (ConfigVariableCreated(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
+    (ConfigVariableUpdated("OpenAI key of the search team", sensitive=True), _variable(1)),
+    (ConfigVariableRotated(2, _SEALED), _variable(2)),
+    (ConfigVariableRolledBack(3, 1, _SEALED), _variable(3)),
+    (ConfigVariableDeleted(3), _variable(3)),
+    (ConfigVariableResolved(2, "rotation"), _variable(2)),
+    (ConfigVariableResolveFailed("not_found", "startup"), _variable()),
+    (ConfigVariableRevealed(1), _variable(1)),
+    (GatewayEnrolled(("OPENAI_*",)), _GATEWAY),
+    (GatewayConfigLoaded(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
+    (GatewayConfigReloaded(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
+    (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
+    (GatewayVersionAdopted(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
+    (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
+    (
+        EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),
+        Resource("encryption_key", "mk-fedcba9876543210"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The product's story, run for real: `make demo`."""

@@ -1,0 +1,39 @@
+"""Roles and what each may do. Default deny: a route names the scope it needs, a role lists the scopes it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+VARIABLES_READ: Final = "config_variables:read"
+VARIABLES_WRITE: Final = "config_variables:write"
+SECRETS_RESOLVE: Final = "secrets:resolve"
+EVENTS_READ: Final = "events:read"
+GATEWAYS_READ: Final = "gateways:read"
+GATEWAYS_CONTROL: Final = "gateways:control"
+GATEWAYS_CONNECT: Final = "gateways:connect"
+KEYS_READ: Final = "keys:read"
+TOKENS_ISSUE: Final = "tokens:issue"
+
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "admin": frozenset(
+        {
+            VARIABLES_READ,
+            VARIABLES_WRITE,
+            EVENTS_READ,
+            GATEWAYS_READ,
+            GATEWAYS_CONTROL,
+            GATEWAYS_CONNECT,
+            KEYS_READ,
+            SECRETS_RESOLVE,
+            TOKENS_ISSUE,
+        }
+    ),
+    "operator": frozenset({VARIABLES_READ, VARIABLES_WRITE, EVENTS_READ, GATEWAYS_READ, GATEWAYS_CONTROL, KEYS_READ}),
+    "auditor": frozenset({VARIABLES_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ}),
+    "gateway": frozenset({GATEWAYS_CONNECT}),
+    "machine": frozenset({SECRETS_RESOLVE}),
+}
+
+CLIENT_ROLE: Final = "client"
+"""Clients of a gateway. Their tokens are signed with another key and mean nothing to the API."""

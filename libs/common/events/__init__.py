@@ -1,0 +1,23 @@
+"""Every event of the system. Importing this package fills the registry."""
+
+from libs.common.events import config_variable, encryption_key, gateway, token
+from libs.common.events.envelope import Actor, Metadata, Origin, RecordedEvent, Resource, decode, encode
+from libs.common.events.registry import REGISTRY, EventRegistry, MalformedEvent, UnknownEventType
+
+__all__ = [
+    "REGISTRY",
+    "Actor",
+    "EventRegistry",
+    "MalformedEvent",
+    "Metadata",
+    "Origin",
+    "RecordedEvent",
+    "Resource",
+    "UnknownEventType",
+    "config_variable",
+    "decode",
+    "encode",
+    "encryption_key",
+    "gateway",
+    "token",
+]

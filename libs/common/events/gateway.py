@@ -1,0 +1,57 @@
+"""What happens with gateways: which exist, what they loaded, which version of which key they serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from libs.common.events.registry import REGISTRY
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReference:
+    """One target of a gateway's config and the reference it uses. ``version`` is 0 for environment references."""
+
+    target: str
+    store: str
+    reference: str
+    version: int
+
+
+@REGISTRY.event("kt.gateway.enrolled.v1", action="enroll")
+@dataclass(frozen=True, slots=True)
+class GatewayEnrolled:
+    """A gateway may connect and resolve the names that match one of ``references`` (globs)."""
+
+    references: tuple[str, ...]
+
+
+@REGISTRY.event("kt.gateway.config_loaded.v1", action="load_config")
+@dataclass(frozen=True, slots=True)
+class GatewayConfigLoaded:
+    config_digest: str
+    targets: tuple[TargetReference, ...]
+
+
+@REGISTRY.event("kt.gateway.config_reloaded.v1", action="reload_config")
+@dataclass(frozen=True, slots=True)
+class GatewayConfigReloaded:
+    config_digest: str
+    targets: tuple[TargetReference, ...]
+
+
+@REGISTRY.event("kt.gateway.reload_refused.v1", action="reload_config", failure=True)
+@dataclass(frozen=True, slots=True)
+class GatewayReloadRefused:
+    """A reload was refused and the old config kept. ``reason`` is an error code."""
+
+    config_digest: str
+    reason: str
+
+
+@REGISTRY.event("kt.gateway.version_adopted.v1", action="adopt")
+@dataclass(frozen=True, slots=True)
+class GatewayVersionAdopted:
+    """The data plane acknowledged these versions: requests from now on carry them. Names all targets."""
+
+    config_digest: str
+    targets: tuple[TargetReference, ...]

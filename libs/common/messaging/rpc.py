@@ -1,0 +1,135 @@
+"""Request/reply between services: typed endpoints, one reply envelope, one mapping of errors.
+
+A reply is ``{"ok": …}`` or ``{"error": …}``. A handler that fails answers: silence would cost the caller its timeout.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import orjson
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from libs.common.errors import FieldProblem, KtError
+from libs.common.messaging.connection import REQUEST_TIMEOUT_S, ensure_connected
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN: Final = "Try again; `kt status` shows what runs."
+
+
+class Message(BaseModel):
+    """Base of everything that crosses the bus: frozen, unknown members refused, input never quoted in errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        raise ValueError("expected base64") from None
+
+
+Binary = Annotated[
+    bytes,
+    BeforeValidator(_decoded),
+    PlainSerializer(lambda value: base64.b64encode(value).decode(), return_type=str, when_used="json"),
+]
+"""Bytes in Python, base64 (RFC 4648 section 4) in JSON."""
+
+Req = TypeVar("Req", bound=Message)
+Rep = TypeVar("Rep", bound=Message)
+Handler = Callable[[str, Req], Awaitable[Rep]]
+"""Takes the concrete subject (it may carry an identity that the server enforced) and the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[Req, Rep]):
+    """One question on the bus. ``subject`` may hold ``*``; ``queue`` is the service that answers."""
+
+    subject: str
+    queue: str
+    request: type[Req]
+    reply: type[Rep]
+    summary: str
+
+
+async def answer(endpoint: Endpoint[Req, Rep], handler: Handler[Req, Rep], subject: str, body: bytes) -> bytes:
+    """Run a handler on raw bytes and encode what comes of it. Never raises for a failing handler."""
+    try:
+        request = endpoint.request.model_validate_json(body)
+        reply = await handler(subject, request)
+    except ValidationError as error:
+        return _error(
+            KtError("invalid_request", "The message does not have the expected form.", "", problems_of(error))
+        )
+    except KtError as error:
+        return _error(error)
+    except Exception:
+        log.exception("rpc.failed", extra={"endpoint": endpoint.subject})
+        return _error(KtError("internal", "Something failed inside.", "The log has the details; try again."))
+    return b'{"ok":' + reply.model_dump_json().encode() + b"}"
+
+
+def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:
+    """What pydantic found, without what it was given."""
+    return tuple(FieldProblem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_input=False))
+
+
+def _error(error: KtError) -> bytes:
+    return orjson.dumps({"error": error.as_wire()})
+
+
+class Unanswered(KtError):
+    """The request was sent and no reply came in time: whether it was carried out is not known."""
+
+
+class RpcClient:
+    """Asks other services. Every call is bounded in time."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+
+    async def call(
+        self, endpoint: Endpoint[Req, Rep], request: Req, *, subject: str = "", timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> Rep:
+        """Send ``request`` and return the reply.
+
+        Raises:
+            Unanswered: ``unavailable``, sent but not answered in time.
+            KtError: what the service answered; ``unavailable`` when the request reached nobody.
+        """
+        ensure_connected(self._nc)
+        try:
+            message = await self._nc.request(
+                subject or endpoint.subject, request.model_dump_json().encode(), timeout=timeout_s
+            )
+        except NoRespondersError:
+            raise KtError("unavailable", f"The {endpoint.queue} service is not running.", _TRY_AGAIN) from None
+        except (NatsTimeout, NatsError):
+            detail = f"The {endpoint.queue} service did not answer within {timeout_s:g} s."
+            raise Unanswered("unavailable", detail, _TRY_AGAIN) from None
+        return decode_reply(endpoint, message.data)
+
+
+def decode_reply(endpoint: Endpoint[Any, Rep], body: bytes) -> Rep:
+    document: dict[str, Any] = orjson.loads(body)
+    if "error" in document:
+        raise KtError.from_wire(document["error"])
+    return endpoint.reply.model_validate(document["ok"])
+
+
+MAX_WORKERS: Final = 64
+"""Requests one subscription works on at once; more wait in the connection's bounded buffer."""

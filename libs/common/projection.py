@@ -1,0 +1,180 @@
+"""The one projection runner: an ordered consumer whose checkpoint commits with the rows.
+
+The checkpoint row lives in the projection's own schema and is locked and compared in the transaction that writes the
+rows, so each event takes effect exactly once whatever is killed when. The runner refuses to go on when the stream is
+shorter than its checkpoint, or holds other bytes at it: then one of the two was damaged or rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import psycopg
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from psycopg_pool import PoolTimeout
+
+from libs.common.direct_get import DirectReader, StoredMessage
+from libs.common.errors import KtError
+from libs.common.postgres import Connection, Pool
+from libs.common.stream_reader import OrderedReader, StreamGap, read_stream, stream_range
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 1000
+IDLE_S: Final = 1.0
+RETRY_S: Final = 1.0
+
+_LOAD = "SELECT sequence, digest FROM checkpoints WHERE projection = %s"
+_LOCK = "SELECT sequence FROM checkpoints WHERE projection = %s FOR UPDATE"
+_CREATE = "INSERT INTO checkpoints (projection, sequence, digest) VALUES (%s, 0, '') ON CONFLICT DO NOTHING"
+_MOVE = "UPDATE checkpoints SET sequence = %s, digest = %s WHERE projection = %s"
+_LEAD = "SELECT pg_try_advisory_lock(hashtext(%s))"
+
+
+class Projection(Protocol):
+    """What to write for a batch of messages. ``apply`` runs inside the transaction that moves the checkpoint."""
+
+    name: str
+    stream: str
+    subject: str
+
+    async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    sequence: int
+    digest: bytes
+
+
+class CheckpointMoved(Exception):
+    """Another runner moved the checkpoint; read it again."""
+
+
+class ProjectionRunner:
+    """Runs one projection. Of several instances one leads (an advisory lock); the others wait to take over."""
+
+    def __init__(self, nc: Client, pool: Pool, projection: Projection) -> None:
+        self._nc = nc
+        self._pool = pool
+        self._projection = projection
+        self._reader = DirectReader(nc, projection.stream)
+        self._moved = asyncio.Condition()
+        self.position = 0
+        """The last sequence this instance knows to be projected."""
+
+    async def run(self) -> None:
+        """Project until cancelled.
+
+        Raises:
+            KtError: ``stream_damaged``; everything else is retried.
+        """
+        while True:
+            try:
+                async with self._pool.connection() as leader:
+                    await self._follow_as_leader(leader)
+            except (StreamGap, CheckpointMoved) as reason:
+                log.warning("projection.restarted", extra={"projection": self._projection.name, "why": repr(reason)})
+            except KtError as error:
+                if error.code == "stream_damaged":
+                    raise
+                log.warning("projection.waiting", extra={"projection": self._projection.name, "why": error.detail})
+                await asyncio.sleep(RETRY_S)
+            except (NatsError, psycopg.Error, PoolTimeout, TimeoutError) as error:
+                log.warning("projection.retry", extra={"projection": self._projection.name, "why": repr(error)})
+                await asyncio.sleep(RETRY_S)
+
+    async def wait_for(self, sequence: int, timeout_s: float) -> bool:
+        """True once everything up to ``sequence`` is projected, by this instance or another."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while self.position < sequence:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            try:
+                async with asyncio.timeout(min(left, 0.05)), self._moved:
+                    await self._moved.wait()
+            except TimeoutError:
+                async with self._pool.connection() as connection:
+                    await self._advance((await self._load(connection)).sequence)
+        return True
+
+    async def _follow_as_leader(self, leader: Connection) -> None:
+        cursor = await leader.execute(_LEAD, (f"projection/{self._projection.name}",))
+        row = await cursor.fetchone()
+        if row is None or not row[0]:
+            await self._advance((await self._load(leader)).sequence)
+            await asyncio.sleep(RETRY_S)
+            return
+        try:
+            checkpoint = await self._load(leader)
+            await self._compare(checkpoint)
+            await self._advance(checkpoint.sequence)
+            first, _ = await stream_range(self._nc, self._projection.stream)
+            start = max(checkpoint.sequence + 1, first)
+            async with read_stream(self._nc, self._projection.stream, self._projection.subject, start) as reader:
+                await self._consume(leader, reader, checkpoint.sequence)
+        finally:
+            if not leader.closed:
+                await leader.execute("SELECT pg_advisory_unlock_all()")
+
+    async def _consume(self, connection: Connection, reader: OrderedReader, position: int) -> None:
+        while True:
+            messages = await reader.batch(BATCH, IDLE_S)
+            if not messages:
+                _, last = await stream_range(self._nc, self._projection.stream)
+                if last > position:
+                    raise StreamGap
+                continue
+            await self._write(connection, messages, position)
+            position = messages[-1].sequence
+            await self._advance(position)
+
+    async def _write(self, connection: Connection, messages: Sequence[StoredMessage], position: int) -> None:
+        name, last = self._projection.name, messages[-1]
+        async with connection.transaction():
+            row = await (await connection.execute(_LOCK, (name,))).fetchone()
+            if row is None or row[0] != position:
+                raise CheckpointMoved
+            await self._projection.apply(connection, messages)
+            await connection.execute(_MOVE, (last.sequence, hashlib.sha256(last.body).digest(), name))
+
+    async def _load(self, connection: Connection) -> Checkpoint:
+        row = await (await connection.execute(_LOAD, (self._projection.name,))).fetchone()
+        if row is None:
+            await connection.execute(_CREATE, (self._projection.name,))
+            return Checkpoint(0, b"")
+        return Checkpoint(row[0], bytes(row[1]))
+
+    async def _compare(self, checkpoint: Checkpoint) -> None:
+        stream, name = self._projection.stream, self._projection.name
+        _, last = await stream_range(self._nc, stream)
+        if last < checkpoint.sequence:
+            raise KtError(
+                "stream_damaged",
+                f"{stream} ends at {last}, but the projection {name} has already seen {checkpoint.sequence}:"
+                " events are missing at the end of the stream.",
+                "Do not write on. Restore the stream from a backup, or from the audit log's copy.",
+            )
+        if not checkpoint.sequence:
+            return
+        message = await self._reader.at(checkpoint.sequence)
+        if message is not None and hashlib.sha256(message.body).digest() != checkpoint.digest:
+            raise KtError(
+                "stream_damaged",
+                f"{stream} holds other bytes at {checkpoint.sequence} than the projection {name} has seen:"
+                " the stream was changed or its sequence was used again.",
+                "Do not write on. Compare the stream with the audit log's copy.",
+            )
+
+    async def _advance(self, sequence: int) -> None:
+        if sequence > self.position:
+            self.position = sequence
+            async with self._moved:
+                self._moved.notify_all()

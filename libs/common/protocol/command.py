@@ -1,0 +1,79 @@
+"""What the command service answers: it decides, and appends the events that follow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from libs.common.messaging.rpc import Binary, Endpoint, Message
+from libs.common.protocol.parties import Caller
+
+
+class BoxedValue(Message):
+    """A value boxed for the key service, under its transport key ``key_id``."""
+
+    key_id: str
+    box: Binary
+
+
+class ConfigVariableCommand(Message):
+    """One command on a config variable. ``command_id`` makes a retry harmless.
+
+    ``expected_sequence`` is the ``If-Match`` of the caller: the aggregate's last sequence it has seen.
+    """
+
+    command: Literal["create", "update", "rotate", "roll_back", "delete"]
+    command_id: str
+    caller: Caller
+    name: str
+    value: BoxedValue | None = None
+    description: str | None = None
+    sensitive: bool | None = None
+    to_version: int | None = None
+    expected_sequence: int | None = None
+
+
+class ConfigVariableOutcome(Message):
+    """What came of a command: the event that was stored and the variable's state behind it."""
+
+    name: str
+    version: int
+    description: str
+    sensitive: bool
+    deleted: bool
+    sequence: int
+    created_at: str
+    updated_at: str
+    event_id: str
+    replayed: bool
+
+
+class EnrollGateway(Message):
+    command_id: str
+    caller: Caller
+    gateway: str
+    references: tuple[str, ...]
+
+
+class RecordToken(Message):
+    """Put the issue of a token on record, before it is handed out."""
+
+    command_id: str
+    caller: Caller
+    token_id: str
+    role: str
+    name: str
+    expires_at: int
+    key_id: str
+    references: tuple[str, ...]
+
+
+class Recorded(Message):
+    sequence: int
+
+
+_QUEUE = "command"
+CONFIG_VARIABLE = Endpoint(
+    "kt.cmd.v1.config_variable", _QUEUE, ConfigVariableCommand, ConfigVariableOutcome, "Change a config variable"
+)
+GATEWAY = Endpoint("kt.cmd.v1.gateway", _QUEUE, EnrollGateway, Recorded, "Enroll a gateway")
+TOKEN = Endpoint("kt.cmd.v1.token", _QUEUE, RecordToken, Recorded, "Record the issue of a token")

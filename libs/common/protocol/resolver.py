@@ -1,0 +1,168 @@
+"""What the resolver answers: values for those entitled to them, and the current state of variables and gateways."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from libs.common.messaging.rpc import Binary, Endpoint, Message
+from libs.common.protocol.parties import Caller
+
+MAX_REFERENCES = 100
+"""References in one resolve request."""
+
+Purpose = Literal["startup", "reload", "rotation", "reconnect", "request"]
+
+
+class ResolveForCaller(Message):
+    """Resolve for a machine that asked over HTTP. ``references_allowed`` are the globs of its token."""
+
+    caller: Caller
+    references_allowed: tuple[str, ...]
+    references: list[str] = Field(min_length=1, max_length=MAX_REFERENCES)
+    recipient_key: Binary
+    purpose: Purpose = "request"
+
+
+class ResolveForGateway(Message):
+    """Resolve for the gateway that the subject names; the server enforced that name."""
+
+    references: list[str] = Field(min_length=1, max_length=MAX_REFERENCES)
+    recipient_key: Binary
+    purpose: Purpose
+
+
+class Resolution(Message):
+    """The fate of one reference. ``reason``: not_found, deleted, not_permitted, undecryptable, invalid_reference."""
+
+    reference: str
+    status: Literal["resolved", "failed"]
+    version: int = 0
+    sequence: int = 0
+    reason: str = ""
+
+
+class ResolveReply(Message):
+    """In the order asked. ``box`` holds JSON ``{reference: base64 value}`` for what was resolved."""
+
+    results: list[Resolution]
+    box: Binary | None
+
+
+class RevealRequest(Message):
+    """The value of a variable that is not sensitive, for the API to show."""
+
+    caller: Caller
+    name: str
+    recipient_key: Binary
+
+
+class GetVariable(Message):
+    org: str
+    name: str
+
+
+class VariableView(Message):
+    name: str
+    description: str
+    sensitive: bool
+    version: int
+    sequence: int
+    created_at: str
+    updated_at: str
+
+
+class ListVariables(Message):
+    """Names behind ``after``, in byte order. Shows every write acknowledged before the request."""
+
+    org: str
+    prefix: str = ""
+    after: str = ""
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class VariableList(Message):
+    items: list[VariableView]
+    more: bool
+
+
+class VariableHistory(Message):
+    """Every event of a name, oldest first."""
+
+    items: list[HistoryEntry]
+
+
+class HistoryEntry(Message):
+    sequence: int
+    event_id: str
+    type: str
+    time: str
+    action: str
+    version: int
+    actor_type: str
+    actor_id: str
+    from_version: int = 0
+
+
+class ListGateways(Message):
+    org: str
+
+
+class GatewayTarget(Message):
+    """``store`` is ``store`` or ``env``; ``version`` is the one Envoy acknowledged, 0 for environment references."""
+
+    target: str
+    store: str
+    reference: str
+    version: int
+
+
+class GatewayView(Message):
+    """A gateway and its last report; ``seen_at`` is empty before the first. ``references`` are its globs."""
+
+    name: str
+    config_digest: str
+    targets: list[GatewayTarget]
+    seen_at: str
+    references: list[str]
+
+
+class GatewayList(Message):
+    items: list[GatewayView]
+
+
+class GatewayBootstrap(Message):
+    pass
+
+
+class GatewayBootstrapReply(Message):
+    org: str
+    client_jwks: dict[str, Any]
+
+
+class GatewayReport(Message):
+    """What a gateway says of itself; every kind but ``reload_refused`` names all its targets."""
+
+    kind: Literal["config_loaded", "config_reloaded", "reload_refused", "version_adopted"]
+    config_digest: str = ""
+    reason: str = ""
+    targets: list[GatewayTarget] = Field(default_factory=list, max_length=64)
+
+
+class Noted(Message):
+    pass
+
+
+_QUEUE = "resolver"
+RESOLVE = Endpoint("kt.resolver.v1.resolve", _QUEUE, ResolveForCaller, ResolveReply, "Resolve for a machine")
+REVEAL = Endpoint("kt.resolver.v1.reveal", _QUEUE, RevealRequest, ResolveReply, "Value of a non-sensitive variable")
+GET = Endpoint("kt.resolver.v1.get", _QUEUE, GetVariable, VariableView, "One variable")
+LIST = Endpoint("kt.resolver.v1.list", _QUEUE, ListVariables, VariableList, "A page of variables")
+HISTORY = Endpoint("kt.resolver.v1.history", _QUEUE, GetVariable, VariableHistory, "What happened to a variable")
+GATEWAYS = Endpoint("kt.resolver.v1.gateways", _QUEUE, ListGateways, GatewayList, "Gateways and what they use")
+GATEWAY_RESOLVE = Endpoint("kt.gw.v1.*.*.resolve", _QUEUE, ResolveForGateway, ResolveReply, "Resolve for a gateway")
+GATEWAY_BOOTSTRAP = Endpoint(
+    "kt.gw.v1.*.*.bootstrap", _QUEUE, GatewayBootstrap, GatewayBootstrapReply, "What a gateway needs to begin"
+)
+GATEWAY_REPORT = Endpoint("kt.gw.v1.*.*.report", _QUEUE, GatewayReport, Noted, "What a gateway loaded or adopted")

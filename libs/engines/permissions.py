@@ -1,0 +1,130 @@
+"""Who may do what on the bus: one row per service, enforced by the NATS server.
+
+Direct Get, consumers and flow control are JetStream API subjects (NATS ADR-31, ADR-15). Nobody but the provisioner
+may change a stream: immutability is a matter of permissions, because the stream flags alone do not survive
+``$JS.API.STREAM.UPDATE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from libs.common.messaging.connection import service_inbox
+from libs.common.messaging.identities import Permissions
+from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
+
+PROVISIONER: Final = "provisioner"
+
+
+def _read(stream: str) -> tuple[str, ...]:
+    return (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>")
+
+
+def _info(stream: str) -> tuple[str, ...]:
+    return (f"$JS.API.STREAM.INFO.{stream}",)
+
+
+def _consume(stream: str) -> tuple[str, ...]:
+    return (
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.INFO.{stream}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>",
+        f"$JS.ACK.{stream}.>",
+        f"$JS.FC.{stream}.>",
+    )
+
+
+def _service(name: str, *, publish: tuple[str, ...], serves: tuple[str, ...] = ()) -> Permissions:
+    """Served subjects are open to members of the service's queue group only, so each request is handled once."""
+    return Permissions(
+        publish=publish,
+        subscribe=(f"{service_inbox(name)}.>", f"kt.health.v1.{name}", *(f"{subject} {name}" for subject in serves)),
+        responses=1,
+    )
+
+
+SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
+    {
+        "api": _service(
+            "api",
+            publish=(
+                "kt.cmd.v1.config_variable",
+                "kt.cmd.v1.gateway",
+                "kt.cmd.v1.token",
+                "kt.keys.v1.transport_key",
+                "kt.keys.v1.sign_client_token",
+                "kt.keys.v1.client_jwks",
+                "kt.keys.v1.status",
+                "kt.resolver.v1.resolve",
+                "kt.resolver.v1.reveal",
+                "kt.resolver.v1.reveal",
+                "kt.resolver.v1.get",
+                "kt.resolver.v1.list",
+                "kt.resolver.v1.history",
+                "kt.resolver.v1.gateways",
+                "kt.audit.v1.list",
+                "kt.health.v1.*",
+                ALL_ACCESS,
+            ),
+        ),
+        "command": _service(
+            "command",
+            serves=("kt.cmd.v1.>",),
+            publish=("kt.keys.v1.seal", "kt.keys.v1.reseal", ALL_EVENTS, *_read(EVENTS), *_consume(EVENTS)),
+        ),
+        "keys": _service(
+            "keys",
+            serves=("kt.keys.v1.>",),
+            publish=(*_read(EVENTS), *_consume(EVENTS), *_info(EVENTS)),
+        ),
+        "resolver": _service(
+            "resolver",
+            serves=(
+                "kt.resolver.v1.>",
+                "kt.gw.v1.*.*.resolve",
+                "kt.gw.v1.*.*.bootstrap",
+                "kt.gw.v1.*.*.report",
+            ),
+            publish=(
+                "kt.keys.v1.open",
+                "kt.keys.v1.client_jwks",
+                ALL_ACCESS,
+                *_read(EVENTS),
+                *_consume(EVENTS),
+                *_info(EVENTS),
+                *_read(ACCESS),
+                *_consume(ACCESS),
+                *_info(ACCESS),
+            ),
+        ),
+        "audit": _service(
+            "audit",
+            serves=("kt.audit.v1.>",),
+            publish=(
+                ALL_ACCESS,
+                *_read(EVENTS),
+                *_consume(EVENTS),
+                *_info(EVENTS),
+                *_read(ACCESS),
+                *_consume(ACCESS),
+                *_info(ACCESS),
+            ),
+        ),
+    }
+)
+"""Permissions by service name."""
+
+PROVISIONING: Final = Permissions(
+    publish=("$JS.API.INFO", "$JS.API.STREAM.>"),
+    subscribe=(f"{service_inbox(PROVISIONER)}.>",),
+)
+
+GATEWAY: Final = Permissions(
+    publish=("kt.gw.v1.{{tag(org)}}.{{name()}}.>",),
+    subscribe=("_INBOX.gw.{{tag(org)}}.{{name()}}.>", "kt.feed.v1.{{tag(org)}}.>"),
+)
+"""The scope of the gateway signing key: a gateway can only speak as itself and hear its own org."""

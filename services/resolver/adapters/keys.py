@@ -1,0 +1,23 @@
+"""The key service over the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libs.common.messaging.rpc import RpcClient
+from libs.common.protocol.keys import OPEN, OpenItem, OpenReply, OpenRequest
+from services.resolver.domain.entitlement import Entitled
+
+
+class BusKeyService:
+    def __init__(self, client: RpcClient) -> None:
+        self._client = client
+
+    async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
+        items = [
+            OpenItem(reference=e.reference, id=e.sealed.id, digest=e.sealed.digest, kind="config_variable")
+            for e in entitled
+        ]
+        return await self._client.call(
+            OPEN, OpenRequest(org=org, requester=requester, recipient_key=recipient_key, items=items)
+        )

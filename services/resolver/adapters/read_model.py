@@ -1,0 +1,117 @@
+"""The lists: a projection of the event stream into PostgreSQL, and the queries on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from libs.common.direct_get import StoredMessage
+from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType, decode
+from libs.common.events.config_variable import (
+    ConfigVariableCreated,
+    ConfigVariableDeleted,
+    ConfigVariableRolledBack,
+    ConfigVariableRotated,
+    ConfigVariableUpdated,
+)
+from libs.common.events.gateway import GatewayEnrolled
+from libs.common.postgres import Connection, Pool
+from libs.common.protocol.resolver import VariableView
+from libs.common.subjects import ALL_EVENTS, EVENTS
+
+log = logging.getLogger(__name__)
+
+_CREATED: Final = """
+INSERT INTO variables (org, name, description, sensitive, version, sequence, created_at, updated_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (org, name) DO UPDATE SET (description, sensitive, version, sequence, created_at, updated_at)
+  = (excluded.description, excluded.sensitive, excluded.version, excluded.sequence, excluded.created_at,
+     excluded.updated_at)
+"""
+_UPDATED: Final = """
+UPDATE variables SET description = %s, sensitive = %s, sequence = %s, updated_at = %s WHERE org = %s AND name = %s
+"""
+_NEW_VERSION: Final = """
+UPDATE variables SET version = %s, sequence = %s, updated_at = %s WHERE org = %s AND name = %s
+"""
+_DELETED: Final = "DELETE FROM variables WHERE org = %s AND name = %s"
+_ENROLLED: Final = """
+INSERT INTO gateways (org, name, allowed, enrolled_at) VALUES (%s, %s, %s, %s)
+ON CONFLICT (org, name) DO UPDATE SET allowed = excluded.allowed
+"""
+_PAGE: Final = """
+SELECT name, description, sensitive, version, sequence, created_at, updated_at FROM variables
+WHERE org = %s AND name > %s AND name >= %s AND name < %s ORDER BY name LIMIT %s
+"""
+_GATEWAYS: Final = "SELECT name, allowed FROM gateways WHERE org = %s ORDER BY name"
+
+_BEYOND_NAMES: Final = "\x7f"
+"""Sorts behind every character a name may hold."""
+
+
+class VariablesProjection:
+    """Config variables and gateways as they are now, for lists."""
+
+    name = "resolver.current"
+    stream = EVENTS
+    subject = ALL_EVENTS
+
+    async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
+        async with connection.pipeline():
+            for message in messages:
+                try:
+                    recorded = decode(message.body, message.sequence)
+                except (MalformedEvent, UnknownEventType) as error:
+                    log.warning("read_model.skipped", extra={"sequence": message.sequence, "why": repr(error)})
+                    continue
+                statement = _statement(recorded)
+                if statement is not None:
+                    await connection.execute(*statement)
+
+
+def _statement(recorded: RecordedEvent) -> tuple[str, tuple[Any, ...]] | None:
+    event, key = recorded.event, (recorded.metadata.org, recorded.resource.id)
+    sequence, time = recorded.sequence, recorded.metadata.time
+    match event:
+        case ConfigVariableCreated():
+            return _CREATED, (*key, event.description, event.sensitive, event.version, sequence, time, time)
+        case ConfigVariableUpdated():
+            return _UPDATED, (event.description, event.sensitive, sequence, time, *key)
+        case ConfigVariableRotated() | ConfigVariableRolledBack():
+            return _NEW_VERSION, (event.version, sequence, time, *key)
+        case ConfigVariableDeleted():
+            return _DELETED, key
+        case GatewayEnrolled():
+            return _ENROLLED, (*key, list(event.references), time)
+        case _:
+            return None
+
+
+class ReadModel:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def page(self, org: str, prefix: str, after: str, limit: int) -> list[VariableView]:
+        """Up to ``limit`` variables whose names begin with ``prefix`` and sort behind ``after``."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_PAGE, (org, after, prefix, prefix + _BEYOND_NAMES, limit))
+            rows = await cursor.fetchall()
+        return [
+            VariableView(
+                name=name,
+                description=description,
+                sensitive=sensitive,
+                version=version,
+                sequence=sequence,
+                created_at=created_at,
+                updated_at=updated_at,
+            )
+            for name, description, sensitive, version, sequence, created_at, updated_at in rows
+        ]
+
+    async def gateways(self, org: str) -> list[tuple[str, list[str]]]:
+        """Names and allowed globs of the gateways of an org."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_GATEWAYS, (org,))
+            return [(name, allowed) for name, allowed in await cursor.fetchall()]

@@ -1,0 +1,120 @@
+"""Gateways: what they begin with, what they report, what they use."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from libs.common.clock import Clock, rfc3339
+from libs.common.events import Actor, Metadata, Origin, RecordedEvent, Resource, encode
+from libs.common.events.gateway import (
+    GatewayConfigLoaded,
+    GatewayConfigReloaded,
+    GatewayReloadRefused,
+    GatewayVersionAdopted,
+    TargetReference,
+)
+from libs.common.ids import IdFactory
+from libs.common.protocol.resolver import (
+    GatewayBootstrap,
+    GatewayBootstrapReply,
+    GatewayList,
+    GatewayReport,
+    GatewayTarget,
+    GatewayView,
+    ListGateways,
+    Noted,
+)
+from libs.common.subjects import access_subject
+from services.resolver.application.ports import AccessRecorder
+from services.resolver.application.recording import SOURCE
+
+STATE_KIND: Final = "gateway"
+REFUSAL_KIND: Final = "gateway_reload"
+"""Refusals have a subject of their own, so that the last record of ``STATE_KIND`` is always what a gateway serves."""
+
+CONCURRENT_READS: Final = 32
+
+
+class ClientKeys(Protocol):
+    async def client_jwks(self, org: str) -> dict[str, Any]: ...
+
+
+class GatewayLists(Protocol):
+    async def gateways(self, org: str) -> list[tuple[str, list[str]]]: ...
+
+
+class Reports(Protocol):
+    async def last(self, subject: str) -> RecordedEvent | None:
+        """The newest record of an access subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    client_keys: ClientKeys
+    lists: GatewayLists
+    reports: Reports
+    access: AccessRecorder
+    clock: Clock
+    ids: IdFactory
+
+    async def bootstrap(self, subject: str, _request: GatewayBootstrap) -> GatewayBootstrapReply:
+        org, _ = _identity(subject)
+        return GatewayBootstrapReply(org=org, client_jwks=await self.client_keys.client_jwks(org))
+
+    async def report(self, subject: str, report: GatewayReport) -> Noted:
+        """Put a gateway's report on record. Each report but a refusal names all its targets, so the last one is
+        the gateway's whole state."""
+        org, name = _identity(subject)
+        event = _event(report)
+        kind = REFUSAL_KIND if isinstance(event, GatewayReloadRefused) else STATE_KIND
+        metadata = Metadata(
+            self.ids.new(), rfc3339(self.clock.now()), org, SOURCE, Actor("gateway", name), Origin(self.ids.new())
+        )
+        _, body = encode(event, Resource("gateway", name), metadata)
+        await self.access.record([(access_subject(org, kind, name), body)])
+        return Noted()
+
+    async def list(self, _subject: str, request: ListGateways) -> GatewayList:
+        slots = asyncio.Semaphore(CONCURRENT_READS)
+
+        async def view(name: str, allowed: list[str]) -> GatewayView:
+            async with slots:
+                last = await self.reports.last(access_subject(request.org, STATE_KIND, name))
+            return _view(name, allowed, last)
+
+        known = await self.lists.gateways(request.org)
+        return GatewayList(items=list(await asyncio.gather(*(view(name, allowed) for name, allowed in known))))
+
+
+def _identity(subject: str) -> tuple[str, str]:
+    _, _, _, org, name, _ = subject.split(".")
+    return org, name
+
+
+def _event(report: GatewayReport) -> object:
+    targets = tuple(TargetReference(t.target, t.store, t.reference, t.version) for t in report.targets)
+    match report.kind:
+        case "config_loaded":
+            return GatewayConfigLoaded(report.config_digest, targets)
+        case "config_reloaded":
+            return GatewayConfigReloaded(report.config_digest, targets)
+        case "version_adopted":
+            return GatewayVersionAdopted(report.config_digest, targets)
+        case "reload_refused":
+            return GatewayReloadRefused(report.config_digest, report.reason)
+
+
+def _view(name: str, allowed: list[str], last: RecordedEvent | None) -> GatewayView:
+    event = last.event if last else None
+    targets: tuple[TargetReference, ...] = getattr(event, "targets", ())
+    return GatewayView(
+        name=name,
+        config_digest=getattr(event, "config_digest", ""),
+        targets=[
+            GatewayTarget(target=t.target, store=t.store, reference=t.reference, version=t.version) for t in targets
+        ],
+        seen_at=last.metadata.time if last else "",
+        references=allowed,
+    )

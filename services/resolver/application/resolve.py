@@ -1,0 +1,108 @@
+"""Resolving references: entitlement from the stream, a durable record, then the sealed answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from libs.common.errors import KtError
+from libs.common.events import Actor, Origin
+from libs.common.ids import IdFactory
+from libs.common.names import checked_variable_name
+from libs.common.protocol.keys import OpenReply
+from libs.common.protocol.resolver import (
+    Resolution,
+    ResolveForCaller,
+    ResolveForGateway,
+    ResolveReply,
+    RevealRequest,
+)
+from services.resolver.application.ports import AccessRecorder, CurrentState, KeyService
+from services.resolver.application.recording import AccessEvents, Requester
+from services.resolver.domain.entitlement import Entitled, Refused, entitlement
+from services.resolver.domain.variable import Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    current: CurrentState
+    keys: KeyService
+    access: AccessRecorder
+    events: AccessEvents
+    ids: IdFactory
+
+    async def for_gateway(self, subject: str, request: ResolveForGateway) -> ResolveReply:
+        """The gateway is who the subject says: the server lets no other identity publish there."""
+        _, _, _, org, gateway, _ = subject.split(".")
+        requester = Requester(org, Actor("gateway", gateway), Origin(self.ids.new()), request.purpose)
+        allowed = await self.current.gateway_references(org, gateway) or ()
+        return await self._resolve(requester, allowed, request.references, request.recipient_key)
+
+    async def for_caller(self, _subject: str, request: ResolveForCaller) -> ResolveReply:
+        caller = request.caller
+        requester = Requester(caller.org, caller.actor, caller.origin, request.purpose)
+        return await self._resolve(requester, request.references_allowed, request.references, request.recipient_key)
+
+    async def reveal(self, _subject: str, request: RevealRequest) -> ResolveReply:
+        """The value of a variable that is not sensitive.
+
+        Raises:
+            KtError: ``forbidden`` for a sensitive one, whoever asks.
+        """
+        caller = request.caller
+        variable = (await self.current.variables(caller.org, [request.name]))[request.name]
+        if isinstance(variable, Variable) and variable.sensitive:
+            raise KtError("forbidden", "The value of a sensitive variable is never shown.")
+        requester = Requester(caller.org, caller.actor, caller.origin, "reveal")
+        return await self._resolve(requester, (request.name,), [request.name], request.recipient_key)
+
+    async def _resolve(
+        self, requester: Requester, allowed: Sequence[str], references: Sequence[str], recipient_key: bytes
+    ) -> ResolveReply:
+        fates = await self._fates(requester.org, allowed, references)
+        entitled = [fate for fate in fates if isinstance(fate, Entitled)]
+        # The record does not wait for the key service: it says that the value was due, and a value that then can't
+        # be opened gets a record of its own. Nothing is answered before all records are durable.
+        opened, _ = await asyncio.gather(
+            self._opened(requester, recipient_key, entitled),
+            self.access.record([self.events.of(requester, fate) for fate in fates]),
+        )
+        failed = [Refused(reference, reason) for reference, reason in opened.failed.items()]
+        await self.access.record([self.events.of(requester, fate) for fate in failed])
+        return ResolveReply(
+            results=[_resolution(fate, opened.failed.get(fate.reference)) for fate in fates], box=opened.box
+        )
+
+    async def _fates(self, org: str, allowed: Sequence[str], references: Sequence[str]) -> list[Entitled | Refused]:
+        unique = list(dict.fromkeys(references))
+        valid = [reference for reference in unique if _is_name(reference)]
+        known = await self.current.variables(org, valid)
+        return [
+            entitlement(reference, allowed, known[reference])
+            if reference in known
+            else Refused(reference, "invalid_reference")
+            for reference in unique
+        ]
+
+    async def _opened(self, requester: Requester, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
+        if not entitled:
+            return OpenReply(box=None, failed={})
+        who = f"{requester.actor.type}/{requester.actor.id}"
+        return await self.keys.open(requester.org, who, recipient_key, entitled)
+
+
+def _is_name(reference: str) -> bool:
+    try:
+        checked_variable_name(reference)
+    except KtError:
+        return False
+    return True
+
+
+def _resolution(fate: Entitled | Refused, failure: str | None) -> Resolution:
+    if isinstance(fate, Refused):
+        return Resolution(reference=fate.reference, status="failed", reason=fate.reason)
+    if failure is not None:
+        return Resolution(reference=fate.reference, status="failed", reason=failure)
+    return Resolution(reference=fate.reference, status="resolved", version=fate.version, sequence=fate.sequence)

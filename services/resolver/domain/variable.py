@@ -1,0 +1,61 @@
+"""A config variable as the resolver sees it: what is current, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from libs.common.events import RecordedEvent
+from libs.common.events.config_variable import (
+    ConfigVariableCreated,
+    ConfigVariableDeleted,
+    ConfigVariableRolledBack,
+    ConfigVariableRotated,
+    ConfigVariableUpdated,
+    SealedRef,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``sealed`` is None once the variable is deleted. ``sequence`` is that of the last event."""
+
+    name: str
+    version: int
+    description: str
+    sensitive: bool
+    sealed: SealedRef | None
+    sequence: int
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The variable has an event that can't be read (damaged, or written by newer software)."""
+
+    sequence: int
+
+
+Known = Variable | Unreadable | None
+"""What is known of a name; None when it never existed."""
+
+
+def evolve(state: Variable | None, recorded: RecordedEvent) -> Variable | None:
+    """The state behind one more event; None before the first creation."""
+    event, time, sequence = recorded.event, recorded.metadata.time, recorded.sequence
+    if isinstance(event, ConfigVariableCreated):
+        name = recorded.resource.id
+        return Variable(name, event.version, event.description, event.sensitive, event.sealed, sequence, time, time)
+    if state is None:
+        return None
+    moved = replace(state, sequence=sequence, updated_at=time)
+    match event:
+        case ConfigVariableUpdated():
+            return replace(moved, description=event.description, sensitive=event.sensitive)
+        case ConfigVariableRotated() | ConfigVariableRolledBack():
+            return replace(moved, version=event.version, sealed=event.sealed)
+        case ConfigVariableDeleted():
+            return replace(moved, sealed=None)
+        case _:
+            assert_never(event)

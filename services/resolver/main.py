@@ -1,0 +1,58 @@
+"""Composition root of the resolver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from libs.common.access_log import AccessLog
+from libs.common.clock import SystemClock
+from libs.common.event_store import EventStore
+from libs.common.ids import Uuid7Factory
+from libs.common.postgres import open_pool
+from libs.common.projection import ProjectionRunner
+from libs.common.protocol import resolver
+from libs.common.service import Service, run_service
+from services.resolver.adapters.current_state import StreamState
+from services.resolver.adapters.keys import BusKeyService
+from services.resolver.adapters.read_model import ReadModel, VariablesProjection
+from services.resolver.adapters.reports import BusClientKeys, StreamReports
+from services.resolver.application.gateways import Gateways
+from services.resolver.application.queries import Queries
+from services.resolver.application.recording import AccessEvents
+from services.resolver.application.resolve import Resolver
+from services.resolver.settings import ResolverSettings
+
+
+@asynccontextmanager
+async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator[None]:
+    clock = SystemClock()
+    ids = Uuid7Factory(clock)
+    store, current, access = EventStore(service.nc), StreamState(service.nc), AccessLog(service.nc)
+    async with open_pool(settings.postgres_dsn.get_secret_value(), "resolver") as pool:
+        runner = ProjectionRunner(service.nc, pool, VariablesProjection())
+
+        async def caught_up(timeout_s: float) -> bool:
+            head = await store.reader.last(">")
+            return head is None or await runner.wait_for(head.sequence, timeout_s)
+
+        lists = ReadModel(pool)
+        resolving = Resolver(current, BusKeyService(service.client), access, AccessEvents(clock, ids), ids)
+        queries = Queries(current, lists, store, caught_up)
+        gateways = Gateways(BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids)
+        service.rpc.serve(resolver.RESOLVE, resolving.for_caller, direct=True)
+        service.rpc.serve(resolver.GATEWAY_RESOLVE, resolving.for_gateway, direct=True)
+        service.rpc.serve(resolver.REVEAL, resolving.reveal)
+        service.rpc.serve(resolver.GET, queries.get)
+        service.rpc.serve(resolver.LIST, queries.list)
+        service.rpc.serve(resolver.HISTORY, queries.history)
+        service.rpc.serve(resolver.GATEWAYS, gateways.list)
+        service.rpc.serve(resolver.GATEWAY_BOOTSTRAP, gateways.bootstrap)
+        service.rpc.serve(resolver.GATEWAY_REPORT, gateways.report)
+        service.background += [current.follow, runner.run]
+        service.positions = lambda: {"resolver.current": runner.position}
+        yield
+
+
+if __name__ == "__main__":
+    run_service("resolver", ResolverSettings, compose)

@@ -1,0 +1,49 @@
+"""The access log: durable on return, grouped under load, refused as a whole when the bus is away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from libs.common.access_log import AccessLog
+from libs.common.direct_get import DirectReader
+from libs.common.errors import KtError
+from libs.common.stream_reader import stream_range
+from libs.common.subjects import ACCESS, access_subject
+from tests.engines import Bus, eventually
+
+
+def records(count: int, mark: str = "x") -> list[tuple[str, bytes]]:
+    return [(access_subject("acme", "config_variable", f"N{i}"), f"{mark}{i}".encode()) for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 1200])
+async def test_records_are_stored_in_order_when_the_call_returns(nats_server: Bus, count: int) -> None:
+    client = await nats_server.connect("resolver")
+    await AccessLog(client).record(records(count))
+    assert await stream_range(client, ACCESS) == (1, count)
+    last = await DirectReader(client, ACCESS).at(count)
+    assert last is not None
+    assert last.body == f"x{count - 1}".encode()
+
+
+async def test_many_callers_share_batches_and_none_is_lost(nats_server: Bus) -> None:
+    client = await nats_server.connect("resolver")
+    log = AccessLog(client)
+    await asyncio.gather(*(log.record(records(3, f"c{n}-")) for n in range(200)))
+    assert await stream_range(client, ACCESS) == (1, 600)
+
+
+async def test_without_the_bus_nothing_is_acknowledged(nats_server: Bus) -> None:
+    client = await nats_server.connect("resolver")
+    log = AccessLog(client)
+    await log.record(records(1))
+    await nats_server.kill()
+    with pytest.raises(KtError) as caught:
+        await log.record(records(5))
+    assert caught.value.code == "unavailable"
+    await nats_server.restart()
+    await eventually(lambda: client.is_connected, within=10)
+    await log.record(records(2))
+    assert (await stream_range(client, ACCESS))[1] in (3, 8)

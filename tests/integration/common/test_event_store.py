@@ -1,0 +1,113 @@
+"""The event store on a real server: expectation, conflict, retry, unknown outcome."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from libs.common.clock import SystemClock, rfc3339
+from libs.common.errors import KtError
+from libs.common.event_store import ConcurrencyConflict, EventStore
+from libs.common.events import Actor, Metadata, Origin, Resource, encode
+from libs.common.events.config_variable import ConfigVariableRotated, SealedRef
+from libs.common.ids import Uuid7Factory
+from libs.common.subjects import event_subject
+from tests.engines import Bus, eventually
+
+SUBJECT = event_subject("acme", "config_variable", "OPENAI.KEY")
+IDS, CLOCK = Uuid7Factory(), SystemClock()
+
+
+def an_event(version: int = 1) -> tuple[str, bytes]:
+    metadata = Metadata(IDS.new(), rfc3339(CLOCK.now()), "acme", "test", Actor("admin", "a"), Origin("r"), "c1")
+    return encode(
+        ConfigVariableRotated(version, SealedRef("s", "d")),
+        Resource("config_variable", "OPENAI.KEY", version),
+        metadata,
+    )
+
+
+async def test_what_is_appended_is_loaded_in_order(nats_server: Bus) -> None:
+    store = EventStore(await nats_server.connect("command"))
+    sequence = 0
+    for version in range(1, 6):
+        sequence = await store.append(SUBJECT, *an_event(version), expected=sequence)
+    events = await store.load(SUBJECT)
+    assert [e.event.version for e in events] == [1, 2, 3, 4, 5]
+    assert [e.sequence for e in events] == [1, 2, 3, 4, 5]
+    assert [e.event.version for e in await store.load(SUBJECT, after=3)] == [4, 5]
+
+
+async def test_an_aggregate_longer_than_a_batch_is_loaded_whole(nats_server: Bus) -> None:
+    client = await nats_server.connect("command")
+    store = EventStore(client)
+    js = client.jetstream()
+    name, body = an_event()
+    for _ in range(25):
+        await asyncio.gather(*(js.publish(SUBJECT, body, headers={"Kt-Type": name}) for _ in range(90)))
+    assert len(await store.load(SUBJECT)) == 25 * 90
+
+
+async def test_what_does_not_exist_is_empty(nats_server: Bus) -> None:
+    assert await EventStore(await nats_server.connect("command")).load(SUBJECT) == []
+
+
+async def test_of_twenty_writers_exactly_one_wins(nats_server: Bus) -> None:
+    stores = [EventStore(await nats_server.connect("command")) for _ in range(4)]
+    results = await asyncio.gather(
+        *(stores[i % 4].append(SUBJECT, *an_event(i + 1), expected=0) for i in range(20)), return_exceptions=True
+    )
+    assert sorted(type(r).__name__ for r in results) == ["ConcurrencyConflict"] * 19 + ["int"]
+    assert len(await stores[0].load(SUBJECT)) == 1
+
+
+async def test_the_same_event_again_is_the_same_append(nats_server: Bus) -> None:
+    store = EventStore(await nats_server.connect("command"))
+    event = an_event()
+    first = await store.append(SUBJECT, *event, expected=0)
+    await store.append(SUBJECT, *an_event(2), expected=first)
+    assert await store.append(SUBJECT, *event, expected=0) == first
+
+
+async def test_while_disconnected_nothing_is_buffered_for_later(nats_server: Bus) -> None:
+    client = await nats_server.connect("command")
+    store = EventStore(client)
+    await nats_server.kill()
+    await eventually(lambda: not client.is_connected, within=5)
+    with pytest.raises(KtError) as caught:
+        await store.append(SUBJECT, *an_event(), expected=0)
+    assert caught.value.code == "unavailable"
+    await nats_server.restart()
+    await eventually(lambda: client.is_connected, within=10)
+    assert await store.load(SUBJECT) == []
+
+
+async def test_a_write_cut_off_in_the_middle_is_unknown_or_stored_never_lost_in_silence(nats_server: Bus) -> None:
+    client = await nats_server.connect("command")
+    store = EventStore(client)
+    acknowledged: list[int] = []
+    sequence = 0
+    writing = asyncio.Event()
+
+    async def write() -> KtError | ConcurrencyConflict:
+        nonlocal sequence
+        while True:
+            try:
+                sequence = await store.append(SUBJECT, *an_event(len(acknowledged) + 1), expected=sequence)
+            except (KtError, ConcurrencyConflict) as error:
+                return error
+            acknowledged.append(sequence)
+            writing.set()
+
+    task = asyncio.create_task(write())
+    await asyncio.wait_for(writing.wait(), 5)
+    await nats_server.kill()
+    failure = await asyncio.wait_for(task, 60)
+    assert isinstance(failure, KtError)
+    assert failure.code in ("unavailable", "outcome_unknown")
+    await nats_server.restart()
+    await eventually(lambda: client.is_connected, within=10)
+    stored = [e.sequence for e in await store.load(SUBJECT)]
+    assert stored[: len(acknowledged)] == acknowledged
+    assert len(stored) - len(acknowledged) in (0, 1)

@@ -1,0 +1,141 @@
+"""Resolving: who gets what, what is recorded, and that nothing is answered before it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from libs.common.errors import KtError
+from libs.common.events.config_variable import SealedRef
+from libs.common.ids import Uuid7Factory
+from libs.common.protocol.keys import OpenReply
+from libs.common.protocol.parties import Caller
+from libs.common.protocol.resolver import ResolveForCaller, ResolveForGateway, RevealRequest
+from services.resolver.application.recording import AccessEvents
+from services.resolver.application.resolve import Resolver
+from services.resolver.domain.entitlement import Entitled
+from services.resolver.domain.variable import Known, Unreadable, Variable
+
+CALLER = Caller(org="acme", actor_type="machine", actor_id="ci", request_id="r1")
+
+
+def variable(name: str, *, sensitive: bool = True, deleted: bool = False) -> Variable:
+    sealed = None if deleted else SealedRef(f"sealed-{name}", "d")
+    return Variable(name, 3, "", sensitive, sealed, 7, "2026", "2026")
+
+
+class World:
+    """A resolver among stand-ins that remember the order of what happened."""
+
+    def __init__(self, *known: Variable, unopenable: Sequence[str] = (), bus_down: bool = False) -> None:
+        self.known: dict[str, Known] = {v.name: v for v in known}
+        self.unopenable, self.bus_down = unopenable, bus_down
+        self.gateways: dict[str, tuple[str, ...]] = {}
+        self.records: list[dict[str, Any]] = []
+        self.opened: list[str] = []
+        self.resolver = Resolver(self, self, self, AccessEvents(self, Uuid7Factory()), Uuid7Factory())
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 23, tzinfo=UTC)
+
+    async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]:
+        return {name: self.known.get(name) if org == "acme" else None for name in names}
+
+    async def gateway_references(self, org: str, gateway: str) -> tuple[str, ...] | None:
+        return self.gateways.get(f"{org}/{gateway}")
+
+    async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
+        self.opened += [e.reference for e in entitled]
+        failed = {e.reference: "undecryptable" for e in entitled if e.reference in self.unopenable}
+        return OpenReply(box=None if len(failed) == len(entitled) else b"box", failed=failed)
+
+    async def record(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        if self.bus_down:
+            raise KtError("unavailable", "down")
+        self.records += [{"stored_on": subject, **orjson.loads(body)} for subject, body in messages]
+
+    async def resolve(self, *references: str, allowed: tuple[str, ...] = ("*",)) -> list[tuple[str, str]]:
+        request = ResolveForCaller(
+            caller=CALLER, references_allowed=allowed, references=list(references), recipient_key=b"k"
+        )
+        reply = await self.resolver.for_caller("", request)
+        return [(r.reference, r.reason or f"v{r.version}") for r in reply.results]
+
+    def recorded(self) -> list[tuple[str, str, str]]:
+        return [
+            (r["data"]["resource"]["id"], r["data"]["outcome"]["result"], r["data"]["outcome"].get("reason", ""))
+            for r in self.records
+        ]
+
+
+async def test_each_reference_has_its_own_fate_and_its_own_record() -> None:
+    world = World(variable("A"), variable("GONE", deleted=True), variable("B"), unopenable=["B"])
+    world.known["TORN"] = Unreadable(5)
+    fates = await world.resolve("A", "GONE", "NONE", "B", "TORN")
+    assert fates == [
+        ("A", "v3"),
+        ("GONE", "deleted"),
+        ("NONE", "not_found"),
+        ("B", "undecryptable"),
+        ("TORN", "undecryptable"),
+    ]
+    assert world.recorded() == [
+        ("A", "success", ""),
+        ("GONE", "failure", "deleted"),
+        ("NONE", "failure", "not_found"),
+        ("B", "success", ""),
+        ("TORN", "failure", "undecryptable"),
+        ("B", "failure", "undecryptable"),
+    ]
+
+
+async def test_permission_is_decided_before_existence() -> None:
+    world = World(variable("OPENAI_KEY"), variable("OTHER"))
+    fates = await world.resolve("OPENAI_KEY", "OTHER", "MISSING", allowed=("OPENAI_*",))
+    assert fates == [("OPENAI_KEY", "v3"), ("OTHER", "not_permitted"), ("MISSING", "not_permitted")]
+    assert world.opened == ["OPENAI_KEY"]
+
+
+async def test_without_a_durable_record_nothing_is_answered() -> None:
+    with pytest.raises(KtError, match="down"):
+        await World(variable("A"), bus_down=True).resolve("A")
+
+
+async def test_what_is_no_name_is_refused_and_not_repeated_in_the_log() -> None:
+    world = World()
+    pasted = "sk-proj-abcdefghijklmnopqrstuvwxyz"
+    assert await world.resolve(pasted, "a/b") == [(pasted, "invalid_reference"), ("a/b", "invalid_reference")]
+    assert pasted not in str(world.records)
+    assert [r[0] for r in world.recorded()] == ["(invalid)", "(invalid)"]
+
+
+async def test_a_reference_asked_twice_is_resolved_once() -> None:
+    world = World(variable("A"))
+    assert await world.resolve("A", "A") == [("A", "v3")]
+    assert len(world.records) == 1
+
+
+async def test_a_gateway_is_who_its_subject_says_and_resolves_what_it_was_enrolled_for() -> None:
+    world = World(variable("A"), variable("B"))
+    world.gateways["acme/gw1"] = ("A",)
+    request = ResolveForGateway(references=["A", "B"], recipient_key=b"k", purpose="startup")
+    reply = await world.resolver.for_gateway("kt.gw.v1.acme.gw1.resolve", request)
+    assert [r.status for r in reply.results] == ["resolved", "failed"]
+    assert {(r["data"]["actor"]["type"], r["data"]["actor"]["id"]) for r in world.records} == {("gateway", "gw1")}
+    assert world.records[0]["stored_on"] == "kt.access.v1.acme.config_variable.A"
+    stranger = await world.resolver.for_gateway("kt.gw.v1.acme.gw2.resolve", request)
+    assert [r.reason for r in stranger.results] == ["not_permitted", "not_permitted"]
+
+
+async def test_a_sensitive_value_is_never_revealed() -> None:
+    world = World(variable("SECRET"), variable("SHOWN", sensitive=False))
+    with pytest.raises(KtError) as caught:
+        await world.resolver.reveal("", RevealRequest(caller=CALLER, name="SECRET", recipient_key=b"k"))
+    assert caught.value.code == "forbidden"
+    assert world.opened == []
+    reply = await world.resolver.reveal("", RevealRequest(caller=CALLER, name="SHOWN", recipient_key=b"k"))
+    assert reply.box == b"box"
