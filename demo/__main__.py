@@ -32,11 +32,11 @@ providers:
 policies:
   chain:
     - audit-logger
-  policy:
-    audit-logger:
-      immutable: true
-      retention_days: 365
-      log_all_access: true
+policy:
+  audit-logger:
+    immutable: true
+    retention_days: 365
+    log_all_access: true
 """
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 

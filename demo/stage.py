@@ -64,12 +64,14 @@ class Stage:
     """A home of its own, and everything that was started in it; :meth:`close` stops all of it."""
 
     home: Path
+    settings: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("KEEPTRUSTS_")}
-        return {**inherited, "KEEPTRUSTS_HOME": str(self.home), "KEEPTRUSTS_API_PORT": "0", "NO_COLOR": "1"}
+        own = {"KEEPTRUSTS_HOME": str(self.home), "KEEPTRUSTS_API_PORT": "0", "NO_COLOR": "1"}
+        return {**inherited, **own, **self.settings}
 
     def kt(self, *words: str, stdin: str | None = None, code: int = 0) -> str:
         """Run a ``kt`` command to its end and return what it printed."""
@@ -102,7 +104,8 @@ class Stage:
         return _line(process, until, " ".join(words), Path(log.name))
 
     def close(self) -> None:
-        for process in reversed(self.processes):
+        while self.processes:
+            process = self.processes.pop()
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_TIMEOUT_S)

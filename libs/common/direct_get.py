@@ -6,8 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from nats.aio.client import Client
@@ -22,8 +21,7 @@ READ_TIMEOUT_S: Final = 5.0
 _BATCH: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(NamedTuple):
     """A message as the stream holds it. ``time_ns`` is the server's time of storing, Unix nanoseconds."""
 
     subject: str

@@ -21,6 +21,7 @@ from psycopg_pool import PoolTimeout
 
 from libs.common.direct_get import DirectReader, StoredMessage
 from libs.common.errors import KtError
+from libs.common.events import MalformedEvent, UnknownEventType
 from libs.common.postgres import Connection, Pool
 from libs.common.stream_reader import OrderedReader, StreamGap, read_stream, stream_range
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 BATCH: Final = 1000
 IDLE_S: Final = 1.0
 RETRY_S: Final = 1.0
+RESTART_S: Final = 0.1
+STUCK_S: Final = 10.0
+_LOOKS: Final = 10
 
 _LOAD = "SELECT sequence, digest FROM checkpoints WHERE projection = %s"
 _LOCK = "SELECT sequence FROM checkpoints WHERE projection = %s FOR UPDATE"
@@ -38,7 +42,10 @@ _LEAD = "SELECT pg_try_advisory_lock(hashtext(%s))"
 
 
 class Projection(Protocol):
-    """What to write for a batch of messages. ``apply`` runs inside the transaction that moves the checkpoint."""
+    """What to write for a batch of messages. ``apply`` runs inside the transaction that moves the checkpoint.
+
+    A projection that raises MalformedEvent or UnknownEventType stays where it is, and is tried again.
+    """
 
     name: str
     stream: str
@@ -60,8 +67,10 @@ class CheckpointMoved(Exception):
 class ProjectionRunner:
     """Runs one projection. Of several instances one leads (an advisory lock); the others wait to take over."""
 
-    def __init__(self, nc: Client, pool: Pool, projection: Projection) -> None:
+    def __init__(self, nc: Client, pool: Pool, projection: Projection, *, batch: int = BATCH) -> None:
+        """``batch`` is how many messages one transaction takes at most."""
         self._nc = nc
+        self._batch = batch
         self._pool = pool
         self._projection = projection
         self._reader = DirectReader(nc, projection.stream)
@@ -81,11 +90,16 @@ class ProjectionRunner:
                     await self._follow_as_leader(leader)
             except (StreamGap, CheckpointMoved) as reason:
                 log.warning("projection.restarted", extra={"projection": self._projection.name, "why": repr(reason)})
+                await asyncio.sleep(RESTART_S)
             except KtError as error:
                 if error.code == "stream_damaged":
                     raise
                 log.warning("projection.waiting", extra={"projection": self._projection.name, "why": error.detail})
                 await asyncio.sleep(RETRY_S)
+            except (MalformedEvent, UnknownEventType) as error:
+                # Skipping it could lose what it means; going down would stop what does not depend on it.
+                log.error("projection.stuck", extra={"projection": self._projection.name, "why": repr(error)})  # noqa: TRY400
+                await asyncio.sleep(STUCK_S)
             except (NatsError, psycopg.Error, PoolTimeout, TimeoutError) as error:
                 log.warning("projection.retry", extra={"projection": self._projection.name, "why": repr(error)})
                 await asyncio.sleep(RETRY_S)
@@ -116,8 +130,7 @@ class ProjectionRunner:
             checkpoint = await self._load(leader)
             await self._compare(checkpoint)
             await self._advance(checkpoint.sequence)
-            first, _ = await stream_range(self._nc, self._projection.stream)
-            start = max(checkpoint.sequence + 1, first)
+            start = await self._start(checkpoint.sequence + 1)
             async with read_stream(self._nc, self._projection.stream, self._projection.subject, start) as reader:
                 await self._consume(leader, reader, checkpoint.sequence)
         finally:
@@ -126,10 +139,10 @@ class ProjectionRunner:
 
     async def _consume(self, connection: Connection, reader: OrderedReader, position: int) -> None:
         while True:
-            messages = await reader.batch(BATCH, IDLE_S)
+            messages = await reader.batch(self._batch, IDLE_S)
             if not messages:
                 _, last = await stream_range(self._nc, self._projection.stream)
-                if last > position:
+                if last != position:  # not delivered, or the stream has become shorter: look at it from the start
                     raise StreamGap
                 continue
             await self._write(connection, messages, position)
@@ -172,6 +185,25 @@ class ProjectionRunner:
                 " the stream was changed or its sequence was used again.",
                 "Do not write on. Compare the stream with the audit log's copy.",
             )
+
+    async def _start(self, wanted: int) -> int:
+        """The sequence to go on with: ``wanted``, or the first that the stream still has."""
+        stream, name = self._projection.stream, self._projection.name
+        for _ in range(_LOOKS):
+            first, last = await stream_range(self._nc, stream)
+            if first > wanted:
+                missed = {"projection": name, "from_sequence": wanted, "to_sequence": first - 1}
+                log.error("projection.expired_unseen", extra=missed)
+                return first
+            if wanted > last or await self._reader.at(wanted) is not None:
+                return wanted
+            await asyncio.sleep(RESTART_S)  # the replica that was asked may be behind
+        raise KtError(
+            "stream_damaged",
+            f"{stream} goes on to {last} but does not hold {wanted}, the next one for the projection {name}:"
+            " an event in between is missing or can't be read.",
+            "Do not write on. Restore the stream from a backup or a replica.",
+        )
 
     async def _advance(self, sequence: int) -> None:
         if sequence > self.position:

@@ -22,9 +22,9 @@ from pydantic import Field
 
 from libs.common.errors import KtError
 from libs.common.logging import configure_logging
-from libs.common.messaging.connection import CONNECT_TIMEOUT_S, ConnectionGuard, connect_options
+from libs.common.messaging.connection import CONNECT_TIMEOUT_S, ConnectionGuard
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient
-from libs.common.messaging.server import RpcServer
+from libs.common.messaging.server import RpcServer, broker_for
 from libs.common.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -120,12 +120,7 @@ async def connected_broker(
     Raises:
         KtError: ``unavailable`` after 30 s.
     """
-    broker = NatsBroker(
-        settings.nats_url,
-        logger=None,
-        apply_types=True,
-        **connect_options(name, settings.nats_creds, guard),
-    )
+    broker = broker_for(name, settings.nats_url, settings.nats_creds, guard)
     nc = await _connect(broker, settings.nats_url)
     try:
         yield broker, nc

@@ -71,7 +71,7 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """A server below ``directory``: ``data`` and the superuser's password. One per home."""
+    """A server below ``directory``: ``data`` and the superuser's password. Not ``durable`` is for tests."""
 
     def __init__(self, directory: Path, log: Path, *, durable: bool = True) -> None:
         self.directory = directory
@@ -134,6 +134,11 @@ class PostgresServer:
             raise
         return process
 
+    def remove_socket_directory(self) -> None:
+        """After a stop: it may lie outside the home, where nobody would find it later."""
+        with contextlib.suppress(OSError):
+            self.socket_directory.rmdir()
+
     @property
     def _password_file(self) -> Path:
         return self.directory / "superuser.password"
@@ -155,7 +160,8 @@ class PostgresServer:
             "port": str(_PORT),
         }
         if not self._durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # Survives the death of the server's processes, not that of the machine.
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
     def _make_cluster(self) -> None:

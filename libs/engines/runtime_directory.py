@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
@@ -14,10 +15,14 @@ from libs.engines.files import PRIVATE_DIRECTORY
 
 _LONGEST_NAME: Final = len("/.s.PGSQL.5432.lock")
 _SUN_PATH: Final = 107
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9_./+-]+")
 
 
 def short_directory(wanted: Path, owner: tuple[int, int]) -> Path:
-    """``wanted`` itself when a socket in it has a path the kernel accepts (107 bytes), else a private stand-in.
+    """``wanted`` itself when a socket in it has a usable path, else a private stand-in.
+
+    Usable: at most 107 bytes, which is what the kernel takes, and no character that means something in a list of
+    directories or hosts.
 
     The stand-in lies below ``XDG_RUNTIME_DIR`` or the temporary directory, and its name follows from ``wanted``, so
     that every process finds the same one. It is made 0700 for ``owner`` (uid, gid) and nobody else.
@@ -46,7 +51,7 @@ def short_directory(wanted: Path, owner: tuple[int, int]) -> Path:
 
 
 def _fits(directory: Path) -> bool:
-    return len(os.fsencode(directory)) + _LONGEST_NAME <= _SUN_PATH
+    return _PLAIN.fullmatch(str(directory)) is not None and len(str(directory)) + _LONGEST_NAME <= _SUN_PATH
 
 
 def _stand_in(wanted: Path) -> Path:

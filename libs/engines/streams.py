@@ -21,6 +21,7 @@ ACCESS_RETENTION: Final = timedelta(days=400)
 
 _NO_SUCH_STREAM: Final = 10059
 _TIMEOUT_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 10.0
 _IMMUTABLE: Final[Mapping[str, Any]] = {
     "storage": "file",
     "retention": "limits",
@@ -55,13 +56,7 @@ async def provision_streams(url: str, provisioner: Credentials, *, replicas: int
         KtError: ``engine_failed`` when an existing stream differs, naming the difference, or the server refuses;
             ``unavailable`` when the server can't be reached.
     """
-    try:
-        nc = await nats.connect(
-            url, allow_reconnect=False, connect_timeout=_TIMEOUT_SECONDS, **provisioner.connect_options()
-        )
-    except (NatsError, OSError, TimeoutError) as error:
-        reason = type(error).__name__
-        raise KtError("unavailable", f"The message bus at {url} refused the provisioner ({reason}).") from None
+    nc = await _connected(url, provisioner)
     try:
         async with asyncio.timeout(2 * _TIMEOUT_SECONDS):
             await asyncio.gather(*(_ensure(nc, name, wanted, replicas) for name, wanted in STREAMS.items()))
@@ -71,6 +66,25 @@ async def provision_streams(url: str, provisioner: Credentials, *, replicas: int
         ) from None
     finally:
         await nc.close()
+
+
+async def _connected(url: str, provisioner: Credentials) -> Client:
+    """Waits for a server that is still starting; nats-py itself would try for minutes and log each attempt."""
+    reason = "no answer"
+
+    async def note(error: Exception) -> None:
+        nonlocal reason
+        reason = type(error).__name__
+
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await nats.connect(url, reconnect_time_wait=0.1, error_cb=note, **provisioner.connect_options())
+    except (NatsError, OSError, TimeoutError):
+        raise KtError(
+            "unavailable",
+            f"The message bus at {url} did not let the provisioner in within {_CONNECT_SECONDS:.0f} s ({reason}).",
+            "Is it running, and were the credentials made for it?",
+        ) from None
 
 
 async def _ensure(nc: Client, name: str, wanted: Mapping[str, Any], replicas: int) -> None:

@@ -96,6 +96,7 @@ class _Supervisor:
         self._nats_url = ""
         self._ready = False
         self._running: dict[str, Supervised] = {}
+        self._postgres = PostgresServer(home.postgres, home.log("postgres"))
 
     async def start(self, nats_port: int) -> None:
         home, outer = self._home, self._options.environment
@@ -137,23 +138,23 @@ class _Supervisor:
         for names, grace in (((DOOR,), _SERVICE_GRACE), (behind, _SERVICE_GRACE), (ENGINES, _ENGINE_GRACE)):
             running = [self._running[name] for name in names if name in self._running]
             await asyncio.gather(*(process.stop(grace) for process in running))
+        self._postgres.remove_socket_directory()
         self._write_state()
 
     async def _start_engines(self, identities: Identities, nats_port: int) -> dict[str, str]:
         home = self._home
         nats = NatsServer(home.nats, home.log("nats"), identities, port=nats_port)
-        postgres = PostgresServer(home.postgres, home.log("postgres"))
         self._nats_url = nats.url
         try:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(self._supervise("nats", nats.start))
-                starting.create_task(self._supervise("postgres", postgres.start))
+                starting.create_task(self._supervise("postgres", self._postgres.start))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return await provision(
             nats_url=nats.url,
             provisioner=read_credentials(identities.creds(PROVISIONER)),
-            postgres_admin_dsn=postgres.conninfo(),
+            postgres_admin_dsn=self._postgres.conninfo(),
             passwords=home.identities,
         )
 

@@ -23,7 +23,8 @@ _LOGIN_HINT: Final = "Get a token with `kt token issue`, and send it as `Authori
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a verified token speaks for. ``references`` limits which names it may resolve (globs)."""
+    """Who a verified token speaks for, until ``expires_at`` (Unix seconds). ``references`` limits which names it may
+    resolve (globs)."""
 
     subject: str
     org: str
@@ -31,6 +32,7 @@ class Principal:
     scopes: frozenset[str]
     token_id: str
     references: tuple[str, ...] = ("*",)
+    expires_at: int = 0
 
 
 class TokenKeys:
@@ -116,7 +118,7 @@ class TokenVerifier:
             subject, org = checked_identity(str(claims["sub"])), checked_org(str(claims.get("org", "")))
         except KtError:
             raise unauthenticated("The token names no subject or org.") from None
-        return Principal(subject, org, role, ROLES[role], str(claims["jti"]), tuple(references))
+        return Principal(subject, org, role, ROLES[role], str(claims["jti"]), tuple(references), expires)
 
 
 def token_claims(

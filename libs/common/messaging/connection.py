@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from libs.common.errors import KtError
@@ -46,10 +45,9 @@ def service_inbox(service: str) -> str:
     return f"_INBOX.svc.{service}"
 
 
-def connect_options(service: str, creds: Path, guard: ConnectionGuard) -> dict[str, Any]:
-    """Keyword arguments for ``nats.connect`` and FastStream's ``NatsBroker`` alike."""
+def connect_options(service: str, guard: ConnectionGuard) -> dict[str, Any]:
+    """How a service connects, besides its credentials; for ``nats.connect`` and FastStream's ``NatsBroker`` alike."""
     return {
-        "user_credentials": str(creds),
         "inbox_prefix": service_inbox(service),
         "name": f"keeptrusts-{service}",
         "error_cb": guard.on_error,

@@ -84,8 +84,14 @@ async def answer(endpoint: Endpoint[Req, Rep], handler: Handler[Req, Rep], subje
 
 
 def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:
-    """What pydantic found, without what it was given."""
-    return tuple(FieldProblem(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_input=False))
+    """What pydantic found, without what it was given: the name of an unknown member is the sender's text too."""
+    found = []
+    for problem in error.errors(include_input=False, include_context=False):
+        place = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            place[-1] = "(unknown)"
+        found.append(FieldProblem(".".join(place), problem["msg"]))
+    return tuple(found)
 
 
 def _error(error: KtError) -> bytes:

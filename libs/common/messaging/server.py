@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-from faststream import Context
-from faststream.nats import NatsBroker, NatsMessage
+from faststream.nats import NatsBroker
+from faststream.nats.message import NatsMessage
+from faststream.nats.security import NatsCredentials
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from libs.common.messaging.connection import ConnectionGuard, connect_options
 from libs.common.messaging.rpc import MAX_WORKERS, Endpoint, Handler, Rep, Req, answer
 
-_RawHandler = Callable[[bytes, Any], Awaitable[bytes]]
+
+async def _subject_and_body(message: NatsMessage) -> tuple[str, bytes]:
+    return message.raw_message.subject, message.body
 
 
-async def _raw_body(message: NatsMessage) -> bytes:
-    return message.body
+def broker_for(service: str, url: str, creds: Path, guard: ConnectionGuard) -> NatsBroker:
+    """A broker that is not connected yet. ``apply_types`` is off: endpoints check their messages themselves."""
+    return NatsBroker(
+        url,
+        security=NatsCredentials(str(creds)),
+        logger=None,
+        apply_types=False,
+        **connect_options(service, guard),
+    )
 
 
 class RpcServer:
@@ -37,13 +49,14 @@ class RpcServer:
             self._direct.append((endpoint, handler))
             return
 
-        async def handle(body: bytes, message: Annotated[NatsMessage, Context("message")]) -> bytes:
-            return await answer(endpoint, handler, message.raw_message.subject, body)
+        async def handle(message: tuple[str, bytes]) -> bytes:
+            subject, body = message
+            return await answer(endpoint, handler, subject, body)
 
         self._broker.subscriber(
             endpoint.subject,
             queue=endpoint.queue,
-            decoder=_raw_body,
+            decoder=_subject_and_body,
             max_workers=MAX_WORKERS,
             title=endpoint.subject,
             description=endpoint.summary,

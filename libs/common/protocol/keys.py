@@ -21,6 +21,11 @@ def resolve_context(org: str, requester: str, recipient_key: bytes) -> bytes:
     return b"\0".join((b"kt/resolve/v1", org.encode(), requester.encode(), digest))
 
 
+def client_token_context(org: str, recipient_key: bytes) -> bytes:
+    """HPKE context of a signed client token on its way to the api service."""
+    return b"\0".join((b"kt/client-token/v1", org.encode(), hashlib.sha256(recipient_key).digest()))
+
+
 class TransportKeyRequest(Message):
     pass
 
@@ -91,10 +96,13 @@ class SignClientTokenRequest(Message):
 
     org: str
     claims: dict[str, Any]
+    recipient_key: Binary
 
 
 class SignClientTokenReply(Message):
-    token: str
+    """``box`` holds the token: a credential does not cross the bus in clear either."""
+
+    box: Binary
     key_id: str
 
 

@@ -1,0 +1,81 @@
+"""``kt gateway run``: what the gateway is told, and how it says that it serves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from libs.cli.discovery import find_api, find_url
+from libs.cli.documents import print_json_line
+from libs.cli.session import Session
+from libs.cli.terminal import styled
+from libs.common.errors import KtError
+from services.gateway.main import Ready, run_gateway
+from services.gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a gateway is started with; None leaves it to the environment."""
+
+    policy_config: Path
+    listen: str | None
+    name: str | None
+    allow_anonymous: bool
+    concurrency: int | None
+
+
+def run_here(session: Session, run: Run) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        KtError: why the gateway could not start, or what ended it.
+    """
+    settings = GatewaySettings.of(**settings_of(session, run))
+    uvloop.run(run_gateway(settings, on_ready=lambda ready: _tell(ready, as_json=session.json)))
+
+
+def settings_of(session: Session, run: Run) -> dict[str, Any]:
+    """What is said on the command line, and the system that follows from it; the rest is the environment's."""
+    given = {
+        "policy_config": run.policy_config,
+        "listen": run.listen,
+        "name": run.name,
+        "concurrency": run.concurrency,
+        "allow_anonymous": run.allow_anonymous or None,
+        "home": session.home.expanduser().absolute(),
+    }
+    return {name: value for name, value in given.items() if value is not None} | _system(session)
+
+
+def _system(session: Session) -> dict[str, Any]:
+    """Address and token, when a system is known: a gateway without references to config variables needs none."""
+    try:
+        find_url(session)
+    except KtError:
+        return {"api_url": "", "token": None}
+    target = find_api(session)
+    return {"api_url": target.url, "token": target.token}
+
+
+def _tell(ready: Ready, *, as_json: bool) -> None:
+    """``ready URL`` on stdout; a client key that was made just now on stderr, this one time."""
+    key = ready.client_key.reveal().decode() if ready.client_key is not None else None
+    if as_json:
+        document = {"ready": True, "url": ready.url, "name": ready.name, "client_auth": ready.client_auth}
+        print_json_line(document | ({"client_key": key} if key else {}))
+        return
+    if key:
+        print(
+            f"{styled('client key', 'bold', sys.stderr)} (shown once; clients send it as API key): {key}",
+            file=sys.stderr,
+        )
+    if ready.client_auth == "anonymous":
+        print(
+            f"{styled('warning:', 'yellow', sys.stderr)} whoever reaches this gateway uses its keys", file=sys.stderr
+        )
+    print(f"ready {ready.url}", flush=True)

@@ -1,0 +1,69 @@
+"""Saying what is under way, on stderr: a moving mark on a terminal; elsewhere nothing, or a line for each step."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import Final, Self
+
+from libs.cli.terminal import clean
+
+_MARKS: Final = "|/-\\"
+_FRAME_SECONDS: Final = 0.12
+_CLEAR: Final = "\r\x1b[K"
+
+
+class Progress:
+    """``with Progress("stopping"): …``. Leaves nothing behind on a terminal.
+
+    Where stderr is no terminal, it is silent, or with ``lines`` prints the text and each step as a line.
+    """
+
+    def __init__(self, text: str, *, lines: bool = False) -> None:
+        self._text = text
+        self._lines = lines
+        self._moving = sys.stderr.isatty()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self._moving:
+            self._thread = threading.Thread(target=self._spin, daemon=True)
+            self._thread.start()
+        elif self._lines:
+            self.note(self._text)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def step(self, text: str) -> None:
+        """What is done now."""
+        self._text = clean(text)
+        if not self._moving and self._lines:
+            self.note(self._text)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        prefix = _CLEAR if self._moving and not self._over.is_set() else ""
+        sys.stderr.write(f"{prefix}{clean(text)}\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Nothing is under way any more; may be called twice."""
+        if self._thread is not None and not self._over.is_set():
+            self._over.set()
+            self._thread.join()
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
+        self._over.set()
+
+    def _spin(self) -> None:
+        frame = 0
+        while not self._over.wait(_FRAME_SECONDS):
+            sys.stderr.write(f"{_CLEAR}{_MARKS[frame % len(_MARKS)]} {self._text}")
+            sys.stderr.flush()
+            frame += 1

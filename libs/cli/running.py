@@ -1,0 +1,124 @@
+"""What runs: the processes of a home, or the API elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from libs.cli.client import HttpClient
+from libs.cli.discovery import find_url
+from libs.cli.documents import print_json
+from libs.cli.progress import Progress
+from libs.cli.session import Session
+from libs.cli.tables import Column, Table, print_details
+from libs.common.errors import Exit, KtError
+from libs.engines import control
+from libs.engines.home import Home
+
+_MIB: Final = 1024 * 1024
+
+
+def home_at(path: Path) -> Home:
+    """The home as the engines know it."""
+    return Home(path.expanduser().absolute())
+
+
+def stop(path: Path) -> None:
+    """Stop what runs from a home.
+
+    Raises:
+        KtError: ``not_running``.
+    """
+    with Progress("stopping"):
+        control.down(home_at(path))
+
+
+def show_home(session: Session) -> int:
+    """Print the processes of the home; the exit code tells whether all is ready."""
+    found = control.status(home_at(session.home))
+    if session.json:
+        print_json(_document(found))
+    else:
+        _show(found)
+    return Exit.OK if found.ready else Exit.UNREACHABLE
+
+
+def show_remote(session: Session) -> int:
+    """Print what an API says of its readiness; the exit code tells whether it is ready."""
+    url = find_url(session)
+    try:
+        answer = HttpClient(url, None, attempts=1, trace=session.trace).get("/readyz")
+    except KtError as error:
+        if error.code != "unavailable":
+            raise
+        found, ready = dict(error.extra), False
+    else:
+        found, ready = answer.document or {}, True
+    if session.json:
+        print_json({"api_url": url, "ready": ready, **found})
+    else:
+        print_details([("STATE", _state(ready=ready)), ("API", url), *_parts(found)])
+    return Exit.OK if ready else Exit.UNREACHABLE
+
+
+def _parts(found: Mapping[str, Any]) -> list[tuple[str, object]]:
+    parts = found.get("services", found.get("checks", {}))
+    return [(str(name).upper(), part) for name, part in parts.items()] if isinstance(parts, dict) else []
+
+
+def _show(found: control.Status) -> None:
+    print_details(
+        [
+            ("STATE", _state(ready=found.ready)),
+            ("API", found.api_url),
+            ("HOME", found.home),
+            ("MEMORY", _mebibytes(found.memory_bytes)),
+        ]
+    )
+    print()
+    table = Table(
+        Column("PROCESS"),
+        Column("PID", right=True),
+        Column("UP", right=True),
+        Column("RESTARTS", right=True, style=lambda cell: "" if cell == "0" else "yellow"),
+        Column("MEMORY", right=True),
+    )
+    table.print(
+        [p.name, p.pid, _since(p.up_seconds), p.restarts, _mebibytes(p.memory_bytes)] for p in found.processes
+    )
+
+
+def _since(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size // _MIB} MiB"
+
+
+def _state(*, ready: bool) -> str:
+    return "ready" if ready else "not ready"
+
+
+def _document(found: control.Status) -> dict[str, Any]:
+    return {
+        "ready": found.ready,
+        "home": str(found.home),
+        "api_url": found.api_url,
+        "nats_url": found.nats_url,
+        "memory_bytes": found.memory_bytes,
+        "processes": [
+            {
+                "name": process.name,
+                "pid": process.pid,
+                "up_seconds": round(process.up_seconds, 1),
+                "restarts": process.restarts,
+                "memory_bytes": process.memory_bytes,
+            }
+            for process in found.processes
+        ],
+    }

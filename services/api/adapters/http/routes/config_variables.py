@@ -1,0 +1,164 @@
+"""/v1/config-variables"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from libs.common.auth.scopes import VARIABLES_READ, VARIABLES_WRITE
+from libs.common.protocol.command import ConfigVariableOutcome
+from services.api.adapters.http.contract import BODY, Responses, headers, needs
+from services.api.adapters.http.dependencies import (
+    Asked,
+    IfNoneMatch,
+    ToChange,
+    ToCreate,
+)
+from services.api.adapters.http.fields import VariableName
+from services.api.adapters.http.responses import respond
+from services.api.adapters.http.route import ApiRoute
+from services.api.adapters.http.variable_models import (
+    ConfigVariable,
+    ConfigVariableHistory,
+    ConfigVariableList,
+    CreateConfigVariable,
+    HistoryItem,
+    ListQuery,
+    RollBackConfigVariable,
+    RotateConfigVariable,
+    UpdateConfigVariable,
+)
+from services.api.domain.etag import etag, is_unchanged
+
+PATH = "/v1/config-variables"
+_NAME = ("invalid_name", "name_looks_like_secret")
+_VALUE = ("invalid_value", "redacted_value", "undecryptable", *BODY)
+_WRITE = ("invalid_request", "conflict", "idempotency_mismatch", "outcome_unknown", *_NAME)
+_CHANGE = ("not_found", "precondition_failed", *_WRITE)
+_CHANGED: Responses = {200: headers("ETag", "Idempotency-Replayed")}
+
+router = APIRouter(prefix=PATH, tags=["config variables"], route_class=ApiRoute)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=ConfigVariable,
+    **needs(
+        VARIABLES_WRITE,
+        "already_exists",
+        *_WRITE,
+        *_VALUE,
+        responses={201: headers("Location", "ETag", "Idempotency-Replayed")},
+    ),
+)
+async def create_config_variable(body: CreateConfigVariable, change: ToCreate) -> Response:
+    """Store a value under a name. It is encrypted before it leaves this process, sensitive or not."""
+    outcome = await change.door.variables.create(
+        change.call, change.conditions, body.name, body.value, description=body.description, sensitive=body.sensitive
+    )
+    return _changed(outcome, status=201, location=f"{PATH}/{outcome.name}")
+
+
+@router.get(
+    "",
+    response_model=ConfigVariableList,
+    **needs(VARIABLES_READ, "invalid_request", "invalid_name", "invalid_cursor"),
+)
+async def list_config_variables(query: Annotated[ListQuery, Query()], ask: Asked) -> Response:
+    """A page of the variables whose name begins with `prefix`, never with a value."""
+    page = await ask.door.variables.page(ask.call, query.prefix, query.cursor, query.limit)
+    items = [ConfigVariable.of(item) for item in page.items]
+    return respond(ConfigVariableList(items=items, next_cursor=page.next_cursor))
+
+
+@router.get(
+    "/{name}",
+    response_model=ConfigVariable,
+    **needs(
+        VARIABLES_READ,
+        "not_found",
+        "undecryptable",
+        *_NAME,
+        responses={200: headers("ETag"), 304: {"description": "The state named by If-None-Match is current"}},
+    ),
+)
+async def get_config_variable(name: VariableName, ask: Asked, if_none_match: IfNoneMatch = None) -> Response:
+    """One variable as of now: a write that was answered is seen. Only the value of a non-sensitive one is shown."""
+    state = await ask.door.variables.get(ask.call, name)
+    tag = {"ETag": etag(state.sequence)}
+    if is_unchanged(if_none_match, state.sequence):
+        return Response(status_code=304, headers=tag)
+    value = None if state.sensitive else (await ask.door.variables.reveal(ask.call, name)).reveal().decode()
+    return respond(ConfigVariable.of(state, value), headers=tag, store=state.sensitive)
+
+
+@router.patch(
+    "/{name}",
+    response_model=ConfigVariable,
+    **needs(VARIABLES_WRITE, "redacted_value", *_CHANGE, *BODY, responses=_CHANGED),
+)
+async def update_config_variable(name: VariableName, body: UpdateConfigVariable, change: ToChange) -> Response:
+    """Change description or sensitivity; also as `application/merge-patch+json`."""
+    outcome = await change.door.variables.update(
+        change.call, change.conditions, name, description=body.new_description, sensitive=body.new_sensitive
+    )
+    return _changed(outcome)
+
+
+@router.delete(
+    "/{name}",
+    status_code=204,
+    **needs(VARIABLES_WRITE, *_CHANGE, responses={204: headers("Idempotency-Replayed")}),
+)
+async def delete_config_variable(name: VariableName, change: ToChange) -> Response:
+    """Delete the variable and destroy all its values. Its history stays."""
+    outcome = await change.door.variables.delete(change.call, change.conditions, name)
+    return Response(status_code=204, headers=_replayed(outcome))
+
+
+@router.post(
+    "/{name}/rotate",
+    response_model=ConfigVariable,
+    **needs(VARIABLES_WRITE, *_CHANGE, *_VALUE, responses=_CHANGED),
+)
+async def rotate_config_variable(name: VariableName, body: RotateConfigVariable, change: ToChange) -> Response:
+    """Give the variable a new value, as a new version. Gateways that use it switch to it at once."""
+    return _changed(await change.door.variables.rotate(change.call, change.conditions, name, body.value))
+
+
+@router.post(
+    "/{name}/rollback",
+    response_model=ConfigVariable,
+    **needs(VARIABLES_WRITE, "undecryptable", *_CHANGE, *BODY, responses=_CHANGED),
+)
+async def roll_back_config_variable(
+    name: VariableName,
+    body: RollBackConfigVariable,
+    change: ToChange,
+) -> Response:
+    """Go back to the value of an older version, as a new version."""
+    return _changed(await change.door.variables.roll_back(change.call, change.conditions, name, body.version))
+
+
+@router.get(
+    "/{name}/history",
+    response_model=ConfigVariableHistory,
+    **needs(VARIABLES_READ, "not_found", *_NAME),
+)
+async def get_config_variable_history(name: VariableName, ask: Asked) -> Response:
+    """Everything that ever happened to a name."""
+    entries = await ask.door.variables.history(ask.call, name)
+    return respond(ConfigVariableHistory(items=[HistoryItem.of(entry) for entry in entries]))
+
+
+def _changed(outcome: ConfigVariableOutcome, status: int = 200, location: str = "") -> Response:
+    tags = {"ETag": etag(outcome.sequence), **_replayed(outcome)}
+    if location:
+        tags["Location"] = location
+    return respond(ConfigVariable.of(outcome), status, tags)
+
+
+def _replayed(outcome: ConfigVariableOutcome) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if outcome.replayed else {}

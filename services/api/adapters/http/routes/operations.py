@@ -1,0 +1,45 @@
+"""/healthz, /readyz, /metrics and /openapi.json: for those who run the system, without a token"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from libs.common.errors import KtError
+from services.api.adapters.http.contract import public
+from services.api.adapters.http.dependencies import TheDoor
+from services.api.adapters.http.metrics import CONTENT_TYPE, Metrics
+from services.api.adapters.http.models import Ready
+from services.api.adapters.http.responses import NO_STORE, respond
+from services.api.adapters.http.route import ApiRoute
+
+router = APIRouter(tags=["operations"], route_class=ApiRoute)
+
+
+@router.get("/healthz", **public())
+async def get_health() -> Response:
+    """200 while the process runs."""
+    return respond(b'{"status":"ok"}')
+
+
+@router.get("/readyz", response_model=Ready, **public("unavailable"))
+async def get_readiness(door: TheDoor) -> Response:
+    """200 when every service behind the door answers; else 503, naming those that do not."""
+    services = dict(await door.readiness.services())
+    silent = [service for service, ready in services.items() if not ready]
+    if silent:
+        raise KtError("unavailable", f"Not ready: {', '.join(silent)}.", extra={"ready": False, "services": services})
+    return respond(Ready(ready=True, services=services), store=False)
+
+
+@router.get("/metrics", response_class=Response, **public())
+async def get_metrics(request: Request) -> Response:
+    """Prometheus metrics of the door."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(metrics.exposition(), headers=NO_STORE, media_type=CONTENT_TYPE)
+
+
+@router.get("/openapi.json", include_in_schema=False, **public())
+async def get_openapi_document(request: Request) -> Response:
+    """This document."""
+    document: bytes = request.app.state.openapi()
+    return respond(document)

@@ -1,0 +1,35 @@
+"""From a bearer token to who it speaks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+from libs.common.auth.tokens import Principal, TokenVerifier, unauthenticated
+from libs.common.clock import Clock
+
+MAX_REMEMBERED: Final = 1024
+
+
+class Authentication:
+    """Verifies a token once and remembers it by its SHA-256, because callers send the same one with each request and
+    verifying costs as much as all else that is done for a read. Its expiry is checked every time."""
+
+    def __init__(self, verifier: TokenVerifier, clock: Clock) -> None:
+        self._verifier = verifier
+        self._clock = clock
+        self._remembered: OrderedDict[bytes, Principal] = OrderedDict()
+
+    def verify(self, token: str) -> Principal:
+        """Raises: KtError ``unauthenticated``."""
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._remembered.get(digest)
+        if known is None:
+            known = self._remembered[digest] = self._verifier.verify(token)
+            if len(self._remembered) > MAX_REMEMBERED:
+                self._remembered.popitem(last=False)
+        elif known.expires_at <= self._clock.now().timestamp():
+            del self._remembered[digest]
+            raise unauthenticated("The token has expired.")
+        return known

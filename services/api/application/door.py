@@ -1,0 +1,26 @@
+"""Everything the door offers, as one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from libs.common.ids import IdFactory
+from services.api.application.authentication import Authentication
+from services.api.application.gateways import Gateways
+from services.api.application.machine import Machine
+from services.api.application.readiness import Readiness
+from services.api.application.records import Records
+from services.api.application.tokens import Tokens
+from services.api.application.variables import ConfigVariables
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    authentication: Authentication
+    ids: IdFactory
+    variables: ConfigVariables
+    machine: Machine
+    gateways: Gateways
+    tokens: Tokens
+    records: Records
+    readiness: Readiness

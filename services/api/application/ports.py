@@ -1,0 +1,32 @@
+"""What the use cases need of the outside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from libs.common.messaging.connection import REQUEST_TIMEOUT_S
+from libs.common.messaging.rpc import Endpoint, Message
+
+Req = TypeVar("Req", bound=Message)
+Rep = TypeVar("Rep", bound=Message)
+
+
+class Bus(Protocol):
+    """The other services (libs.common.messaging.rpc.RpcClient)."""
+
+    async def call(
+        self, endpoint: Endpoint[Req, Rep], request: Req, *, subject: str = "", timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> Rep:
+        """Raises: KtError; Unanswered when the outcome is not known."""
+
+
+class GatewaySigner(Protocol):
+    """Signs bus identities that the server confines to one gateway of one org."""
+
+    def sign(self, org: str, name: str, user: str, now: datetime, expires: datetime) -> str:
+        """A user JWT for the public user nkey ``user``.
+
+        Raises:
+            KtError: ``invalid_name`` or ``invalid_request`` when name or key are not well-formed.
+        """

@@ -1,0 +1,63 @@
+"""Composition root of the api service."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from libs.common.auth.tokens import TokenKeys, TokenVerifier
+from libs.common.clock import SystemClock
+from libs.common.ids import Uuid7Factory
+from libs.common.service import Service, run_service
+from services.api.adapters.gateway_signer import ScopedGatewaySigner, read_seed
+from services.api.adapters.http.app import create_app
+from services.api.adapters.http.server import HttpServer, listen
+from services.api.application.authentication import Authentication
+from services.api.application.boxing import Boxes
+from services.api.application.door import Door
+from services.api.application.gateways import Gateways
+from services.api.application.machine import Machine
+from services.api.application.ports import Bus, GatewaySigner
+from services.api.application.readiness import Readiness
+from services.api.application.records import Records
+from services.api.application.tokens import Tokens
+from services.api.application.variables import ConfigVariables
+from services.api.settings import ApiSettings, token_keys_from_environment
+
+
+@asynccontextmanager
+async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None]:
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    signer = ScopedGatewaySigner(read_seed(settings.gateway_signing_seed_file), settings.nats_account)
+    nats_url = settings.public_nats_url or settings.nats_url
+    door = build_door(service.client, token_keys_from_environment(), signer, nats_url)
+    app = create_app(door, settings.api_max_active)
+    with listen(settings.api_host, settings.api_port) as listening:
+        service.background.append(HttpServer(app, listening, settings.api_trusted_proxies).run)
+        yield
+
+
+def build_door(bus: Bus, keys: TokenKeys, signer: GatewaySigner, nats_url: str) -> Door:
+    clock = SystemClock()
+    ids = Uuid7Factory(clock)
+    verifier = TokenVerifier(lambda: keys, clock)
+    return Door(
+        authentication=Authentication(verifier, clock),
+        ids=ids,
+        variables=ConfigVariables(bus, Boxes(bus, time.monotonic)),
+        machine=Machine(bus),
+        gateways=Gateways(bus, signer, clock, ids, nats_url),
+        tokens=Tokens(bus, lambda: keys, verifier, clock, ids),
+        records=Records(bus),
+        readiness=Readiness(bus, time.monotonic),
+    )
+
+
+def main() -> None:
+    run_service("api", ApiSettings, compose)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The audit service: puts both streams on record and answers questions about them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from libs.common.postgres import open_pool
+from libs.common.projection import ProjectionRunner
+from libs.common.protocol.audit import LIST
+from libs.common.service import Service, run_service
+from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
+from services.audit.adapters.entries_projection import EntriesProjection
+from services.audit.adapters.entries_reader import PostgresEntryReader
+from services.audit.adapters.stream_freshness import StreamFreshness
+from services.audit.application.list_events import ListEventsHandler
+from services.audit.settings import AuditSettings
+
+SUBJECTS: Final = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
+POOL_SIZE: Final = 8
+"""Two for the projections, the others for readers."""
+
+
+@asynccontextmanager
+async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[None]:
+    async with open_pool(settings.postgres_dsn, "audit", POOL_SIZE) as pool:
+        runners = {
+            stream: ProjectionRunner(service.nc, pool, EntriesProjection(stream, subject))
+            for stream, subject in SUBJECTS.items()
+        }
+        service.background.extend(runner.run for runner in runners.values())
+        service.positions = lambda: {stream: runner.position for stream, runner in runners.items()}
+        service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), StreamFreshness(service.nc, runners)))
+        yield
+
+
+if __name__ == "__main__":
+    run_service("audit", AuditSettings, compose)

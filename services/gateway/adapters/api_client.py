@@ -1,0 +1,79 @@
+"""The one question a gateway asks the API: an identity for the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from libs.common.errors import KtError
+from libs.common.secret import Secret
+
+_TIMEOUT_S: Final = 10.0
+_MAX_ANSWER: Final = 64 * 1024
+_PATH: Final = "/v1/machine/bus-identity"
+
+
+@dataclass(frozen=True, slots=True)
+class BusIdentity:
+    """A NATS user JWT for the user key that was sent; org and name are what the server will enforce."""
+
+    nats_url: str
+    user_jwt: str
+    expires_at: datetime
+    org: str
+    name: str
+
+
+class ApiClient:
+    def __init__(self, api_url: str, token: Secret) -> None:
+        """Raises: KtError ``misconfigured`` when the URL is not http(s)."""
+        parts = urlsplit(api_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise KtError("misconfigured", "KEEPTRUSTS_API_URL is not an http:// or https:// URL.")
+        self._url = parts
+        self._token = token
+
+    async def bus_identity(self, name: str, user_public_key: str) -> BusIdentity:
+        """Raises: KtError what the API answered, or ``unreachable``."""
+        body = orjson.dumps({"name": name, "user_public_key": user_public_key})
+        status, answer = await asyncio.to_thread(self._post, body)
+        try:
+            document: dict[str, Any] = orjson.loads(answer)
+            if status >= http.client.BAD_REQUEST:
+                raise KtError.from_wire({**document, "extra": {}})
+            return BusIdentity(
+                nats_url=document["nats_url"],
+                user_jwt=document["user_jwt"],
+                expires_at=datetime.fromisoformat(document["expires_at"]),
+                org=document["org"],
+                name=document["name"],
+            )
+        except (ValueError, KeyError, TypeError):
+            raise KtError("unavailable", f"The API gave an answer that can't be read (status {status}).") from None
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        # http.client follows no redirect, so the token goes nowhere else.
+        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._url.hostname or "", self._url.port, timeout=_TIMEOUT_S)
+        headers = {
+            "Authorization": f"Bearer {self._token.reveal().decode()}",
+            "Content-Type": "application/json",
+        }
+        try:
+            connection.request("POST", self._url.path.rstrip("/") + _PATH, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise KtError(
+                "unreachable",
+                f"The API can't be reached ({type(error).__name__}).",
+                "Is it running, and is KEEPTRUSTS_API_URL right?",
+            ) from None
+        finally:
+            connection.close()

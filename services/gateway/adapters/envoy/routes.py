@@ -1,0 +1,95 @@
+"""The route configuration of a plan."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from services.gateway.adapters.envoy.errors import error_body
+from services.gateway.adapters.envoy.messages import TYPE
+from services.gateway.adapters.envoy.names import (
+    CLIENT_AUTH_FILTER,
+    CLIENT_ORG_FILTER,
+    CONTROL_CLUSTER,
+    CONTROL_PREFIX,
+    MODEL_FILTER,
+    MODEL_KEY,
+    MODEL_NAMESPACE,
+    ROUTE_CONFIG,
+)
+from services.gateway.domain.providers import STRIPPED_HEADERS
+from services.gateway.domain.routing import TARGET_PREFIX, RoutingPlan, Rule
+
+Json = dict[str, Any]
+
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_IDLE: Final = "900s"
+"""Longer than any SDK waits for a first token; a stream that is silent for this long is given up."""
+
+_OFF: Final = {"@type": f"{TYPE}envoy.config.route.v3.FilterConfig", "disabled": True}
+_HIDDEN_HEADERS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address", "x-envoy-internal")
+
+
+def route_configuration(plan: RoutingPlan) -> Json:
+    """Control and unknown targets first, then the plan's rules in their order."""
+    *special, fallback = plan.rules
+    routes = [
+        _control(),
+        *(_route(rule, reads_body=False) for rule in special if rule.path_prefix),
+        _unknown_target(),
+        *(_route(rule, reads_body=True) for rule in special if rule.model),
+        _route(fallback, reads_body=plan.reads_body),
+    ]
+    host = {
+        "name": "gateway",
+        "domains": ["*"],
+        # Only a body that is read for its model is held; every other one streams through.
+        "request_body_buffer_limit": MAX_BODY_BYTES,
+        "routes": routes,
+    }
+    return {"name": ROUTE_CONFIG, "virtual_hosts": [host]}
+
+
+def _control() -> Json:
+    """The agent checks its own tokens: a client's credential opens nothing here."""
+    return {
+        "match": {"prefix": CONTROL_PREFIX},
+        "route": {"cluster": CONTROL_CLUSTER, "timeout": "60s"},
+        "typed_per_filter_config": {CLIENT_AUTH_FILTER: _OFF, CLIENT_ORG_FILTER: _OFF, MODEL_FILTER: _OFF},
+    }
+
+
+def _unknown_target() -> Json:
+    document = json.dumps(error_body("unknown_target", "No target of this gateway has the id in the path."))
+    return {
+        "match": {"prefix": TARGET_PREFIX},
+        "direct_response": {"status": 404, "body": {"inline_string": document}},
+        "typed_per_filter_config": {MODEL_FILTER: _OFF},
+    }
+
+
+def _route(rule: Rule, *, reads_body: bool) -> Json:
+    match: Json = {"prefix": rule.path_prefix or "/"}
+    if rule.model:
+        value = {"string_match": {"exact": rule.model}}
+        match["dynamic_metadata"] = [{"filter": MODEL_NAMESPACE, "path": [{"key": MODEL_KEY}], "value": value}]
+    route: Json = {
+        "match": match,
+        # Removed by the router before the upstream filters run, which then put the target's own key on.
+        "request_headers_to_remove": [*STRIPPED_HEADERS, *_HIDDEN_HEADERS],
+        "route": {
+            "cluster": rule.destination.name,
+            "timeout": "0s",
+            "idle_timeout": _IDLE,
+            "host_rewrite_literal": rule.destination.upstream.authority,
+            "regex_rewrite": {
+                "pattern": {"regex": rule.rewrite.pattern},
+                "substitution": rule.rewrite.substitution,
+            },
+            # Only what never reached the provider is sent again, so nothing is billed twice.
+            "retry_policy": {"retry_on": "connect-failure,refused-stream", "num_retries": 2},
+        },
+    }
+    if not reads_body:
+        route["typed_per_filter_config"] = {MODEL_FILTER: _OFF}
+    return route

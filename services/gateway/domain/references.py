@@ -1,0 +1,84 @@
+"""References to keys: where a target's key comes from, and what became of resolving it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from libs.common.secret import Secret
+
+
+class ReferenceKind(StrEnum):
+    ENV = "env"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """``secret_key_ref``: an environment variable of the gateway process, or a config variable of the system."""
+
+    kind: ReferenceKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+class Reason(StrEnum):
+    """Why a reference has no usable key."""
+
+    NOT_FOUND = "not_found"
+    DELETED = "deleted"
+    NOT_PERMITTED = "not_permitted"
+    INVALID_REFERENCE = "invalid_reference"
+    UNDECRYPTABLE = "undecryptable"
+    UNUSABLE_VALUE = "unusable_value"
+    UNREACHABLE = "unreachable"
+
+
+DEFINITE: Final = frozenset({Reason.NOT_FOUND, Reason.DELETED, Reason.NOT_PERMITTED, Reason.INVALID_REFERENCE})
+"""Reasons that say the key is gone. The others are faults on the way to it: a key held already stays in use."""
+
+EXPLANATION: Final[Mapping[Reason, str]] = {
+    Reason.NOT_FOUND: "no config variable has this name",
+    Reason.DELETED: "the config variable was deleted",
+    Reason.NOT_PERMITTED: "this gateway is not allowed to use it",
+    Reason.INVALID_REFERENCE: "it is not a valid name",
+    Reason.UNDECRYPTABLE: "its sealed value can't be opened",
+    Reason.UNUSABLE_VALUE: "its value can't be sent as an HTTP header",
+    Reason.UNREACHABLE: "the system can't be reached",
+}
+
+
+class Purpose(StrEnum):
+    """Why a reference is resolved; it is written into the access log."""
+
+    STARTUP = "startup"
+    RELOAD = "reload"
+    ROTATION = "rotation"
+    RECONNECT = "reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A key as its source gave it. ``sequence`` orders answers for one reference; it only grows.
+
+    ``version`` is 0 for a source without versions (the environment).
+    """
+
+    reference: Reference
+    value: Secret
+    version: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    reference: Reference
+    reason: Reason
+    sequence: int = 0
+
+
+Resolution = Resolved | Unresolved

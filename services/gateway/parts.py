@@ -1,0 +1,90 @@
+"""The adapters and use cases of one gateway, put together."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from libs.common.clock import SystemClock
+from services.gateway.adapters.config_file import ConfigFile
+from services.gateway.adapters.environment import EnvironmentKeys, KeySources
+from services.gateway.adapters.envoy.admin import Admin
+from services.gateway.adapters.envoy.bootstrap import Sockets
+from services.gateway.adapters.envoy.clusters import find_ca_bundle
+from services.gateway.adapters.envoy.data_plane import EnvoyDataPlane
+from services.gateway.adapters.envoy.xds_cache import XdsCache
+from services.gateway.adapters.home import find_system
+from services.gateway.adapters.optional_system import LinkedSystem, OptionalSystem, needs_system
+from services.gateway.application.background import Background
+from services.gateway.application.gateway import Gateway
+from services.gateway.application.keyring import Keyring
+from services.gateway.application.ports import ChangeListener
+from services.gateway.application.rotation import PendingChanges, RotationFollower
+from services.gateway.domain.client_auth import ClientAuth
+from services.gateway.settings import GatewaySettings
+
+Link = Callable[[ChangeListener], LinkedSystem]
+"""Makes the connection to the system; it tells the listener what changes."""
+
+
+class Parts:
+    """The adapters and use cases of one gateway, before anything runs."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        source: ConfigFile,
+        runtime: Path,
+        background: Background,
+        link: Link | None,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._link_for_tests = link
+        self.clock = SystemClock()
+        self.changes = PendingChanges()
+        self.keyring = Keyring(self.clock)
+        self.system = OptionalSystem(self._link, background.start)
+        self.keys = KeySources(EnvironmentKeys(os.environ), self.system)
+        self.sockets = Sockets.under(runtime)
+        self.bootstrap_file = runtime / "envoy.json"
+        self.cache = XdsCache()
+        self.admin = Admin(self.sockets.admin)
+        self.data_plane = EnvoyDataPlane(self.cache, self.admin, find_ca_bundle(settings.ca_bundle))
+
+    def gateway(self, auth: ClientAuth) -> Gateway:
+        return Gateway(
+            name=self._settings.name,
+            client_auth=auth.name,
+            source=self._source,
+            keys=self.keys,
+            feed=self.system,
+            data_plane=self.data_plane,
+            reporter=self.system,
+            keyring=self.keyring,
+            clock=self.clock,
+        )
+
+    def follower(self, gateway: Gateway) -> RotationFollower:
+        return RotationFollower(
+            gateway=gateway,
+            keys=self.keys,
+            data_plane=self.data_plane,
+            keyring=self.keyring,
+            changes=self.changes,
+            jitter=random.random,
+        )
+
+    def _link(self) -> LinkedSystem:
+        if self._link_for_tests is not None:
+            return self._link_for_tests(self.changes)
+        settings = self._settings
+        url, token = find_system(settings.home, settings.api_url, settings.token)
+        if not url or token is None:
+            raise needs_system()
+        # Only here: a gateway with environment references alone runs without a NATS client.
+        from services.gateway.adapters.system import System  # noqa: PLC0415
+
+        return System(settings.name, url, token, self.changes, self.clock)

@@ -1,0 +1,149 @@
+"""Keyring and sealed store in PostgreSQL. Reads are single statements on autocommit connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from libs.common.errors import KtError
+from libs.common.postgres import Connection, Pool
+from services.keys.adapters import sql
+from services.keys.application.ports import KeyringTransaction
+from services.keys.domain.keyring import KeyringEntry, Purpose
+from services.keys.domain.sealed import Binding, SealedValue
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout, TooManyRequests):
+        # The text of a database error can quote parameters, so it is not passed on.
+        raise KtError(
+            "unavailable", "The key service's database does not answer.", "Try again; `kt status` shows what runs."
+        ) from None
+
+
+class PostgresKeyringStore:
+    """Implements ``KeyringStore``. Writers exclude each other by an advisory lock of the database."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[KeyringTransaction]:
+        with _answering():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(sql.PREPARE_WRITING)
+                await connection.execute(sql.LOCK_KEYRING)
+                yield _Transaction(connection)
+
+    async def entries(self) -> Sequence[KeyringEntry]:
+        with _answering():
+            async with self._pool.connection() as connection:
+                return await _Transaction(connection).entries()
+
+    async def values_by_key(self) -> Mapping[str, int]:
+        with _answering():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(sql.VALUES_BY_KEY)
+                return {str(key_id): count for key_id, count in await cursor.fetchall()}
+
+
+class _Transaction:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def entries(self) -> Sequence[KeyringEntry]:
+        cursor = await self._connection.execute(sql.ENTRIES, binary=True)
+        return [_entry(row) for row in await cursor.fetchall()]
+
+    async def current(self, org: str, purpose: Purpose) -> KeyringEntry | None:
+        cursor = await self._connection.execute(sql.CURRENT_ENTRY, (org, purpose.value), binary=True)
+        row = await cursor.fetchone()
+        return None if row is None else _entry(row)
+
+    async def add(self, entry: KeyringEntry) -> None:
+        values = (
+            UUID(entry.id),
+            entry.org,
+            entry.purpose,
+            entry.algorithm,
+            entry.wrapped,
+            entry.public,
+            entry.master_fingerprint,
+            entry.created_at,
+            entry.retired_at,
+        )
+        await self._connection.execute(sql.ADD_ENTRY, values)
+
+    async def rewrap(self, entry: KeyringEntry) -> None:
+        values = (entry.wrapped, entry.master_fingerprint, UUID(entry.id))
+        await self._connection.execute(sql.REWRAP_ENTRY, values)
+
+    async def retire(self, key_id: str, now: datetime) -> None:
+        await self._connection.execute(sql.RETIRE_ENTRY, (now, UUID(key_id)))
+
+    async def has_sealed_values(self) -> bool:
+        row = await (await self._connection.execute(sql.HAS_SEALED_VALUES)).fetchone()
+        return row is not None and bool(row[0])
+
+
+class PostgresSealedStore:
+    """Implements ``SealedStore``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def put(self, sealed: SealedValue, now: datetime) -> SealedValue | None:
+        binding = sealed.binding
+        values = {
+            "id": UUID(binding.sealed_id),
+            "org": binding.org,
+            "kind": binding.kind,
+            "name": binding.name,
+            "key_id": UUID(sealed.key_id),
+            "wrapped_data_key": sealed.wrapped_data_key,
+            "ciphertext": sealed.ciphertext,
+            "now": now,
+        }
+        with _answering():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(sql.PUT_VALUE, values, prepare=True, binary=True)
+                row = await cursor.fetchone()
+        if row is None:
+            return None
+        if row[0] == sealed.wrapped_data_key:
+            return sealed
+        stored = (await self.fetch([binding.sealed_id])).get(binding.sealed_id)
+        if stored is None:
+            raise KtError("conflict", "The sealed value was destroyed at this moment.", "Repeat with a new id.")
+        return stored
+
+    async def fetch(self, sealed_ids: Sequence[str]) -> Mapping[str, SealedValue]:
+        with _answering():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(sql.VALUES, (list(sealed_ids),), prepare=True, binary=True)
+                rows = await cursor.fetchall()
+        return {value.binding.sealed_id: value for value in map(_value, rows)}
+
+    async def sweep(self, sealed_before: datetime) -> int:
+        with _answering():
+            async with self._pool.connection() as connection:
+                return (await connection.execute(sql.SWEEP, (sealed_before,))).rowcount
+
+
+def _entry(row: tuple[Any, ...]) -> KeyringEntry:
+    key_id, org, purpose, algorithm, wrapped, public, fingerprint, created_at, retired_at = row
+    return KeyringEntry(str(key_id), org, purpose, algorithm, wrapped, public, fingerprint, created_at, retired_at)
+
+
+def _value(row: tuple[Any, ...]) -> SealedValue:
+    sealed_id, org, kind, name, key_id, wrapped_data_key, ciphertext = row
+    return SealedValue(Binding(org, kind, name, str(sealed_id)), str(key_id), wrapped_data_key, ciphertext)

@@ -1,0 +1,94 @@
+"""The key service on the bus: endpoints of ``libs.common.protocol.keys`` onto use cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from libs.common.clock import rfc3339
+from libs.common.hpke import BoxPublicKey
+from libs.common.messaging.server import RpcServer
+from libs.common.names import checked_org
+from libs.common.protocol import keys as protocol
+from libs.common.secret import Secret
+from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.keyring import Keyring
+from services.keys.application.opening import Opening, OpenItem, SealedReference
+from services.keys.application.sealing import Sealed, Sealing
+from services.keys.application.status import KeyUse, Status
+from services.keys.domain.sealed import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class KeysEndpoints:
+    """One handler per endpoint. The bus lets only the services that need one publish to it."""
+
+    keyring: Keyring
+    sealing: Sealing
+    opening: Opening
+    client_tokens: ClientTokens
+    status: Status
+
+    def serve(self, rpc: RpcServer) -> None:
+        rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
+        rpc.serve(protocol.SEAL, self.seal, direct=True)
+        rpc.serve(protocol.RESEAL, self.reseal)
+        rpc.serve(protocol.OPEN, self.open, direct=True)
+        rpc.serve(protocol.SIGN_CLIENT_TOKEN, self.sign_client_token)
+        rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
+        rpc.serve(protocol.STATUS, self.keys_status)
+
+    async def transport_key(self, _: str, __: protocol.TransportKeyRequest) -> protocol.TransportKeyReply:
+        key = await self.keyring.transport()
+        return protocol.TransportKeyReply(key_id=key.id, public_key=key.private.public.encoded)
+
+    async def seal(self, _: str, request: protocol.SealRequest) -> protocol.SealReply:
+        binding = Binding.checked(request.org, request.kind, request.name, request.sealed_id)
+        return _sealed(await self.sealing.seal(binding, request.key_id, request.box))
+
+    async def reseal(self, _: str, request: protocol.ResealRequest) -> protocol.SealReply:
+        binding = Binding.checked(request.org, request.kind, request.name, request.sealed_id)
+        source = SealedReference(request.from_id, request.from_digest)
+        return _sealed(await self.sealing.reseal(source, binding))
+
+    async def open(self, _: str, request: protocol.OpenRequest) -> protocol.OpenReply:
+        recipient = BoxPublicKey(request.recipient_key)
+        context = protocol.resolve_context(checked_org(request.org), request.requester, request.recipient_key)
+        items = [OpenItem(i.reference, i.kind, SealedReference(i.id, i.digest)) for i in request.items]
+        opened = await self.opening.open(request.org, items, recipient, context)
+        return protocol.OpenReply(box=opened.box, failed=dict(opened.failed))
+
+    async def sign_client_token(
+        self, _: str, request: protocol.SignClientTokenRequest
+    ) -> protocol.SignClientTokenReply:
+        signed = await self.client_tokens.sign(request.org, request.claims)
+        recipient = BoxPublicKey(request.recipient_key)
+        context = protocol.client_token_context(request.org, request.recipient_key)
+        return protocol.SignClientTokenReply(
+            box=recipient.seal(Secret.from_text(signed.token), context), key_id=signed.key_id
+        )
+
+    async def client_keys(self, _: str, request: protocol.ClientKeysRequest) -> protocol.ClientKeysReply:
+        return protocol.ClientKeysReply(jwks=await self.client_tokens.json_web_keys(request.org))
+
+    async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
+        status = await self.status.of(checked_org(request.org))
+        return protocol.KeysStatusReply(
+            master_fingerprint=status.current,
+            previous_fingerprint=", ".join(status.previous),
+            entries=[_key_status(use) for use in status.keys],
+        )
+
+
+def _sealed(sealed: Sealed) -> protocol.SealReply:
+    return protocol.SealReply(id=sealed.id, digest=sealed.digest, outcome=sealed.outcome)
+
+
+def _key_status(use: KeyUse) -> protocol.KeyStatus:
+    return protocol.KeyStatus(
+        id=use.entry.id,
+        purpose=use.entry.purpose,
+        algorithm=use.entry.algorithm,
+        master_fingerprint=use.entry.master_fingerprint,
+        created_at=rfc3339(use.entry.created_at),
+        sealed_values=use.sealed_values,
+    )

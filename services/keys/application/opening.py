@@ -1,0 +1,136 @@
+"""Opening: from references with digests to one box for one recipient."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from libs.common.errors import KtError
+from libs.common.hpke import BoxPublicKey
+from libs.common.secret import Secret
+from services.keys.application.keyring import Keyring
+from services.keys.application.ports import SealedStore
+from services.keys.domain.aead import NotAuthentic
+from services.keys.domain.sealed import SealedValue, is_sealed_id, unseal
+
+log = logging.getLogger(__name__)
+
+MAX_ITEMS: Final = 1000
+MAX_PLAINTEXT_BYTES: Final = 1024 * 1024
+UNDECRYPTABLE: Final = "undecryptable"
+
+
+class Rejected(Exception):
+    """Why one sealed value is not handed out, in words for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedReference:
+    """A sealed value as an event names it. The digest covers org, kind, name, id and ciphertext."""
+
+    id: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """``reference`` is how the requester calls it."""
+
+    reference: str
+    kind: str
+    sealed: SealedReference
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """``box`` holds JSON ``{reference: base64 value}``, or is None when nothing could be opened.
+
+    ``failed`` maps the other references to a reason.
+    """
+
+    box: bytes | None
+    failed: Mapping[str, str]
+
+
+class Unsealer:
+    """Opens a stored value after checking that it is the one an event refers to."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def learn_keys(self, stored: Collection[SealedValue]) -> None:
+        """Look once for keys that another instance made. Call it before the values are opened."""
+        if any(self._keyring.key_encryption_key(value.key_id) is None for value in stored):
+            await self._keyring.reload()
+
+    def unseal(self, stored: SealedValue | None, expected: SealedReference, org: str, kind: str) -> Secret:
+        """Raises: Rejected."""
+        if stored is None:
+            raise Rejected("not in the store")
+        if stored.binding.org != org or stored.binding.kind != kind:
+            raise Rejected("of another org or kind")
+        if stored.digest != expected.digest:
+            raise Rejected("not what the event refers to")
+        return self.open(stored)
+
+    def open(self, stored: SealedValue) -> Secret:
+        """Raises: Rejected."""
+        key = self._keyring.key_encryption_key(stored.key_id)
+        if key is None:
+            raise Rejected("its key-encryption key is not in the keyring")
+        try:
+            return unseal(stored, key)
+        except NotAuthentic as reason:
+            raise Rejected(str(reason)) from None
+
+
+class Opening:
+    def __init__(self, keyring: Keyring, store: SealedStore) -> None:
+        self._store = store
+        self._unsealer = Unsealer(keyring)
+
+    async def open(self, org: str, items: Sequence[OpenItem], recipient: BoxPublicKey, context: bytes) -> Opened:
+        """Open up to 1,000 values of one org, together at most 1 MiB, for one recipient.
+
+        What can't be opened is named in ``failed`` and in the log; it never keeps the others back.
+
+        Raises:
+            KtError: ``invalid_request`` for too many or repeated references, or too much plaintext for one box.
+        """
+        _check_items(items)
+        stored = await self._store.fetch([item.sealed.id for item in items if is_sealed_id(item.sealed.id)])
+        _check_size(stored[item.sealed.id] for item in items if item.sealed.id in stored)
+        await self._unsealer.learn_keys(stored.values())
+        values: dict[str, str] = {}
+        failed: dict[str, str] = {}
+        for item in items:
+            try:
+                value = self._unsealer.unseal(stored.get(item.sealed.id), item.sealed, org, item.kind)
+            except Rejected as reason:
+                log.warning("sealed_value.undecryptable", extra={"sealed_id": item.sealed.id, "why": str(reason)})
+                failed[item.reference] = UNDECRYPTABLE
+            else:
+                values[item.reference] = base64.b64encode(value.reveal()).decode()
+        return Opened(recipient.seal(Secret(orjson.dumps(values)), context) if values else None, failed)
+
+
+def _check_items(items: Sequence[OpenItem]) -> None:
+    if len(items) > MAX_ITEMS:
+        raise KtError("invalid_request", f"The request names {len(items):,} values; the limit is {MAX_ITEMS:,}.")
+    if len({item.reference for item in items}) != len(items):
+        raise KtError("invalid_request", "The request names a reference more than once.")
+
+
+def _check_size(values: Iterable[SealedValue]) -> None:
+    total = sum(value.plaintext_bytes for value in values)
+    if total > MAX_PLAINTEXT_BYTES:
+        raise KtError(
+            "invalid_request",
+            f"The values have {total:,} bytes together; one answer holds at most {MAX_PLAINTEXT_BYTES:,}.",
+            "Split the references over several requests.",
+        )

@@ -1,0 +1,57 @@
+"""AES-256-GCM-SIV (RFC 8452) in one versioned byte layout, and the encoding of what it authenticates.
+
+Layout: format byte ``0x01``, 12 bytes of nonce, ciphertext, 16 bytes of tag.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+from libs.common.secret import Secret
+
+FORMAT: Final = 1
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+OVERHEAD_BYTES: Final = 1 + NONCE_BYTES + TAG_BYTES
+
+
+class NotAuthentic(Exception):
+    """The bytes were not sealed with this key for this place: wrong key, moved, changed or cut short."""
+
+
+def associated_data(*fields: str | bytes) -> bytes:
+    """Each field as four bytes of big-endian length followed by its bytes (text as UTF-8).
+
+    No two different sequences of fields have the same encoding.
+    """
+    encoded = bytearray()
+    for field in fields:
+        raw = field.encode() if isinstance(field, str) else field
+        encoded += len(raw).to_bytes(4, "big") + raw
+    return bytes(encoded)
+
+
+def encrypt(key: Secret, nonce: bytes, plaintext: Secret, associated: bytes) -> bytes:
+    """``plaintext`` under ``key``. The caller never uses the same key and nonce for two plaintexts."""
+    return bytes([FORMAT]) + nonce + AESGCMSIV(key.reveal()).encrypt(nonce, plaintext.reveal(), associated)
+
+
+def decrypt(key: Secret, sealed: bytes, associated: bytes) -> Secret:
+    """Undo :func:`encrypt`.
+
+    Raises:
+        NotAuthentic: says which check failed, never what was inside.
+    """
+    if len(sealed) < OVERHEAD_BYTES:
+        raise NotAuthentic("cut short")
+    if sealed[0] != FORMAT:
+        raise NotAuthentic("unknown format")
+    nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    try:
+        return Secret(AESGCMSIV(key.reveal()).decrypt(nonce, body, associated))
+    except InvalidTag:
+        raise NotAuthentic("authentication failed") from None

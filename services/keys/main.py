@@ -1,0 +1,90 @@
+"""The key service: keyring and sealed store. Values enter and leave it only inside HPKE boxes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from libs.common.clock import SystemClock
+from libs.common.ids import Uuid7Factory
+from libs.common.postgres import Pool, open_pool
+from libs.common.projection import ProjectionRunner
+from libs.common.service import Service, run_service
+from libs.common.stream_reader import stream_range
+from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
+from services.keys.adapters.projection import KeysProjection
+from services.keys.adapters.rpc import KeysEndpoints
+from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.destruction import Sweeper
+from services.keys.application.forge import Forge
+from services.keys.application.keyring import Keyring
+from services.keys.application.open_keyring import open_keyring
+from services.keys.application.opening import Opening
+from services.keys.application.sealing import Sealing
+from services.keys.application.status import Status
+from services.keys.settings import KeysSettings, MasterKeys, master_keys_from_environment
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Final = "keys"
+POOL_SIZE: Final = 8
+"""One connection leads the projection; commits of concurrent seals share a flush."""
+
+
+@asynccontextmanager
+async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[None]:
+    masters = master_keys_from_environment()
+    async with open_pool(settings.postgres_dsn, SCHEMA, POOL_SIZE) as pool:
+        endpoints = await build_endpoints(pool, masters)
+        endpoints.serve(service.rpc)
+        projection = KeysProjection()
+        runner = ProjectionRunner(service.nc, pool, projection)
+
+        async def caught_up() -> bool:
+            _, last = await stream_range(service.nc, projection.stream)
+            return runner.position >= last
+
+        sweeper = Sweeper(PostgresSealedStore(pool), SystemClock(), caught_up)
+        service.background += [runner.run, sweeper.run]
+        service.positions = lambda: {projection.name: runner.position}
+        yield
+
+
+async def build_endpoints(pool: Pool, masters: MasterKeys) -> KeysEndpoints:
+    """Open the keyring and build the use cases on it.
+
+    Raises:
+        KtError: ``wrong_master_key`` or ``undecryptable``; nothing is written then.
+    """
+    keyring_store, sealed_store = PostgresKeyringStore(pool), PostgresSealedStore(pool)
+    clock = SystemClock()
+    forge = Forge(masters.current, Uuid7Factory(clock), clock, os.urandom)
+    opened = await open_keyring(keyring_store, forge, masters.previous)
+    log.info(
+        "keyring.opened",
+        extra={
+            "master": masters.current.fingerprint,
+            "keys": len(opened.keys),
+            "rewrapped": opened.rewrapped,
+            "superseded": opened.superseded,
+        },
+    )
+    keyring = Keyring(keyring_store, forge, opened.keys)
+    return KeysEndpoints(
+        keyring=keyring,
+        sealing=Sealing(keyring, sealed_store, forge),
+        opening=Opening(keyring, sealed_store),
+        client_tokens=ClientTokens(keyring),
+        status=Status(keyring_store, masters.current, masters.previous),
+    )
+
+
+def main() -> None:
+    run_service("keys", KeysSettings, compose)
+
+
+if __name__ == "__main__":
+    main()

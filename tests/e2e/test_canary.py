@@ -1,0 +1,292 @@
+"""The canary test: unique secrets go through every path, then every byte left behind is searched for them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from demo.__main__ import CHAT, CONFIG
+from demo.provider import Provider
+from demo.stage import Answer, call, eventually
+from tests.e2e.bus_tap import Tap, tapped
+from tests.e2e.conftest import System, running
+from tests.e2e.secrets_search import Search
+
+VARIABLES = "/v1/config-variables"
+
+
+@dataclass
+class Canaries:
+    """One secret for each path, with characters that encodings change."""
+
+    by_path: dict[str, str] = field(default_factory=dict)
+
+    def new(self, path: str) -> str:
+        value = f"cnry-{secrets.token_hex(6)}/+ &={secrets.token_hex(6)}"
+        self.by_path[path] = value
+        return value
+
+    def header_safe(self, path: str) -> str:
+        value = f"cnry{secrets.token_hex(12)}"
+        self.by_path[path] = value
+        return value
+
+
+@dataclass
+class Witness:
+    """What came back to callers and what process listings showed while the secrets were in use."""
+
+    answers: bytearray = field(default_factory=bytearray)
+    listings: bytearray = field(default_factory=bytearray)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def heard(self, answer: Answer) -> Answer:
+        self.answers += json.dumps([answer.status, dict(answer.headers), answer.body]).encode() + b"\n"
+        return answer
+
+    def watch(self) -> None:
+        while not self._stop.wait(0.1):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    self.listings += (process / "cmdline").read_bytes()
+                except OSError:
+                    continue
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[System, Tap, Witness]]:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    witness = Witness()
+    watcher = threading.Thread(target=witness.watch)
+    for system in running(tmp_path):
+        state = json.loads((system.stage.home / "state.json").read_text())
+        with tapped(system.stage.home / "identities", state["nats_url"]) as tap:
+            watcher.start()
+            try:
+                yield system, tap, witness
+            finally:
+                witness.stop()
+                watcher.join()
+
+
+def raw_request(api: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    parts = urlsplit(api)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.request(method, path, body, headers)
+        reply = connection.getresponse()
+        text = reply.read().decode(errors="replace")
+        return Answer(reply.status, dict(reply.getheaders()), text)
+    finally:
+        connection.close()
+
+
+def bad_requests(system: System, canaries: Canaries, witness: Witness) -> None:
+    """Requests that are refused and hold a secret where it does not belong."""
+    bodies: dict[str, Any] = {
+        "value of a wrong type": {"name": "BAD", "value": [canaries.new("value of a wrong type")]},
+        "value as an object": {"name": "BAD", "value": {"key": canaries.new("value as an object")}},
+        "unknown field": {"name": "BAD", "value": "x", "secret": canaries.new("unknown field")},
+        "name of an unknown field": {"name": "BAD", "value": "x", canaries.new("name of an unknown field"): 1},
+        "name": {"name": canaries.new("name"), "value": "x"},
+        "sensitive": {"name": "BAD", "value": "x", "sensitive": canaries.new("sensitive")},
+        "description of a wrong type": {
+            "name": "BAD",
+            "value": "x",
+            "description": [canaries.new("description of a wrong type")],
+        },
+        "value with a NUL": {"name": "BAD", "value": canaries.new("value with a NUL") + "\0"},
+        "value too long": {"name": "BAD", "value": canaries.new("value too long") * 3000},
+    }
+    for path, body in bodies.items():
+        answer = witness.heard(system.http("POST", VARIABLES, body))
+        assert 400 <= answer.status < 500, path
+    json_headers = {"Authorization": f"Bearer {system.token}", "Content-Type": "application/json"}
+    for path, raw in {
+        "broken JSON": f'{{"name": "BAD", "value": "{canaries.new("broken JSON")}'.encode(),
+        "JSON text": f'"{canaries.new("JSON text")}"'.encode(),
+        "bytes that are not UTF-8": b'{"name": "BAD", "value": "'
+        + canaries.new("bytes that are not UTF-8").encode()
+        + b'\xff"}',
+    }.items():
+        assert 400 <= witness.heard(raw_request(system.api, "POST", VARIABLES, raw, json_headers)).status < 500, path
+    for path, header in (
+        ("Idempotency-Key", "Idempotency-Key"),
+        ("If-Match", "If-Match"),
+        ("X-Request-Id", "X-Request-Id"),
+    ):
+        value = canaries.new(path)
+        witness.heard(
+            system.http("PATCH", f"{VARIABLES}/NONE", {"description": "x"}, **{header.replace("-", "_"): value})
+        )
+    token = canaries.new("bearer token")
+    assert witness.heard(call("GET", f"{system.api}{VARIABLES}", token)).status == 401
+    for path, target in {
+        "path": f"{VARIABLES}/{quote(canaries.new('path'), safe='')}",
+        "query": f"{VARIABLES}?prefix={quote(canaries.new('query'))}&nothing={quote(canaries.new('unknown query'))}",
+        "filter": f"/v1/events?filter={quote('resource=' + canaries.new('filter') + ' OR')}",
+        "cursor": f"/v1/events?cursor={quote(canaries.new('cursor'))}",
+        "route": f"/{quote(canaries.new('route'))}",
+    }.items():
+        assert witness.heard(system.http("GET", target)).status >= 400 or path == "query", path
+    pasted = {"references": ["sk-" + canaries.header_safe("key in the place of a reference")]}
+    answer = system.http("POST", "/v1/machine/resolve", pasted)
+    assert answer.status in (200, 409, 422)
+
+
+def good_requests(system: System, canaries: Canaries, witness: Witness) -> None:
+    created = canaries.new("create")
+    assert witness.heard(system.create("GOOD", created, description="d")).status == 201
+    assert witness.heard(system.create("GOOD", canaries.new("create again"))).status == 409
+    assert witness.heard(system.http("PATCH", f"{VARIABLES}/GOOD", {"value": canaries.new("patch")})).status == 422
+    rotated = {"value": canaries.new("rotate")}
+    first = witness.heard(system.http("POST", f"{VARIABLES}/GOOD/rotate", rotated, Idempotency_Key="k1"))
+    again = witness.heard(system.http("POST", f"{VARIABLES}/GOOD/rotate", rotated, Idempotency_Key="k1"))
+    assert (first.status, again.status, first.body["version"]) == (200, 200, again.body["version"])
+    other = {"value": canaries.new("another value under the same Idempotency-Key")}
+    assert witness.heard(system.http("POST", f"{VARIABLES}/GOOD/rotate", other, Idempotency_Key="k1")).status == 422
+    assert witness.heard(system.http("POST", f"{VARIABLES}/GOOD/rollback", {"version": 1})).status == 200
+    for path in ("", "/GOOD", "/GOOD/history"):
+        assert witness.heard(system.http("GET", VARIABLES + path)).status == 200
+    piped = canaries.new("kt from standard input")
+    witness.answers += system.kt("config-variables", "create", "PIPED", stdin=piped + "\n").encode()
+    witness.answers += system.kt("vars", "get", "PIPED", "--output", "json").encode()
+    file = Path(system.stage.home).parent / "value.txt"
+    file.write_text(canaries.new("kt from a file"))
+    witness.answers += system.kt("vars", "rotate", "PIPED", "--value-file", str(file)).encode()
+    file.unlink()
+    resolved = system.http("POST", "/v1/machine/resolve", {"references": ["GOOD", "PIPED"]})
+    assert created in json.dumps(resolved.body), "the machine that may resolve gets the value, and nobody else"
+    partial = witness.heard(system.http("POST", "/v1/machine/resolve", {"references": ["GOOD", "NONE"]}))
+    assert partial.status == 409
+    assert witness.heard(system.http("DELETE", f"{VARIABLES}/PIPED")).status == 204
+
+
+def gateway_requests(system: System, canaries: Canaries, witness: Witness, config_dumps: bytearray) -> None:
+    first, second = canaries.header_safe("gateway"), canaries.header_safe("gateway after rotation")
+    provider = Provider(first, second)
+    assert witness.heard(system.create("PROVIDER_KEY", first)).status == 201
+    config = system.stage.home.parent / "policy-config.yaml"
+    config.write_text(CONFIG.format(url=provider.url, store="PROVIDER_KEY"))
+    line = system.stage.start(
+        "gateway", "run", "--listen", "127.0.0.1:0", "--policy-config", str(config), until="ready "
+    )
+    gateway = line.split()[1]
+    client = system.kt("token", "issue", "--role", "client", "--name", "c1", "--ttl", "1h").strip()
+    canaries.by_path["client token"] = client
+    target = f"{gateway}/v1/chat/completions"
+    assert witness.heard(call("POST", target, client, CHAT)).status == 200
+    wrong = canaries.header_safe("wrong client credential")
+    assert witness.heard(call("POST", target, wrong, CHAT)).status == 401
+    rotation = witness.heard(system.http("POST", f"{VARIABLES}/PROVIDER_KEY/rotate", {"value": second}))
+    assert rotation.status == 200
+
+    def adopted() -> bool:
+        call("POST", target, client, CHAT)
+        return provider.seen[second] > 0
+
+    eventually(adopted, "the new key arrives")
+    assert set(provider.seen) == {first, second}
+    witness.answers += system.kt("gateway", "status", "--gateway-url", gateway, "--output", "json").encode()
+    witness.answers += system.kt("gateway", "list", "--output", "json").encode()
+    for path in ("/config_dump?include_eds", "/clusters", "/stats", "/certs", "/server_info"):
+        config_dumps += envoy_admin(path)
+    config.write_text(CONFIG.format(url=provider.url, store=canaries.header_safe("reference that does not exist")))
+    system.kt("gateway", "reload", "--gateway-url", gateway, code=3)
+    del canaries.by_path["reference that does not exist"]
+    config.write_text(CONFIG.format(url=provider.url, store="sk-" + canaries.header_safe("key in the config file")))
+    system.kt("gateway", "reload", "--gateway-url", gateway, code=2)
+    config.unlink()
+    provider.close()
+
+
+def envoy_admin(path: str) -> bytes:
+    """Ask the Envoy of this test's gateway; its admin socket lies in the temporary directory."""
+    (admin,) = Path(os.environ["TMPDIR"]).glob("kt-gateway-*/admin.sock")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(admin))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode())
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert b" 200 " in answer[:20], answer[:200]
+    return answer
+
+
+def crash(system: System, canaries: Canaries, witness: Witness) -> None:
+    """kill -9 of the services a value passes, while it passes."""
+    for victim in ("keys", "command", "api"):
+        document = json.loads(system.kt("status", "--output", "json"))
+        pid = next(p["pid"] for p in document["processes"] if p["name"] == victim)
+        stop = threading.Event()
+
+        def create(name: str, value: str, stopped: threading.Event = stop) -> None:
+            for number in range(200):
+                if stopped.is_set():
+                    return
+                try:
+                    witness.heard(system.create(f"{name}.{number}", value))
+                except OSError:
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=create, args=(f"CRASH.{victim}", canaries.new(f"crash of {victim}")))
+        thread.start()
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.3)
+        stop.set()
+        thread.join(20)
+        eventually(lambda: is_ready(system), f"ready again after the death of {victim}", 30)
+
+
+def is_ready(system: System) -> bool:
+    try:
+        return system.http("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness], tmp_path: Path) -> None:
+    system, tap, witness = watched
+    canaries, config_dumps = Canaries(), bytearray()
+    shown = canaries.new("not sensitive")
+    assert system.create("SHOWN", shown, sensitive=False).status == 201
+    assert system.http("GET", f"{VARIABLES}/SHOWN").body["value"] == shown
+    good_requests(system, canaries, witness)
+    bad_requests(system, canaries, witness)
+    gateway_requests(system, canaries, witness, config_dumps)
+    crash(system, canaries, witness)
+    witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()
+    search = Search(canaries.by_path)
+    # The words of a question travel to the service that answers it; they may not be stored, logged or repeated.
+    on_the_bus = Search({path: secret for path, secret in canaries.by_path.items() if path not in ("filter", "cursor")})
+    found = [
+        *on_the_bus.bytes(bytes(tap.heard), "the bus"),
+        *search.bytes(bytes(witness.answers), "answers to callers"),
+        *search.bytes(bytes(witness.listings), "process listings"),
+        *search.bytes(bytes(config_dumps), "Envoy's admin interface"),
+    ]
+    system.stage.close()
+    found += search.files(tmp_path)
+    assert sorted(set(found)) == []
+    assert tap.messages > 500, "the tap heard the system"
+    assert search.searched > 30_000_000, "PostgreSQL and its WAL were searched"

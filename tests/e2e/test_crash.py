@@ -1,0 +1,94 @@
+"""kill -9 of anything in the middle of a burst of writes: what was acknowledged is there, and on record once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from demo.stage import call, eventually
+from tests.e2e.conftest import System
+
+WRITERS = 4
+BEFORE, AFTER = 15, 30
+
+
+@dataclass
+class Burst:
+    """Creates variables from several threads until told to stop. An unclear answer is repeated with its key."""
+
+    system: System
+    acknowledged: list[str] = field(default_factory=list)
+    refused: Counter[int] = field(default_factory=Counter)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            name = f"burst.{uuid.uuid4().hex[:12]}"
+            body = {"name": name, "value": "burst-value", "sensitive": True}
+            while not self.stop.is_set():
+                try:
+                    answer = call(
+                        "POST",
+                        f"{self.system.api}/v1/config-variables",
+                        self.system.token,
+                        body,
+                        {"Idempotency-Key": name},
+                    )
+                except OSError:
+                    self.refused[0] += 1
+                    self.stop.wait(0.05)
+                    continue
+                if answer.status == 201:
+                    self.acknowledged.append(name)
+                    break
+                self.refused[answer.status] += 1
+                self.stop.wait(0.05)
+
+
+def pids(system: System) -> dict[str, int]:
+    document = json.loads(system.kt("status", "--output", "json"))
+    return {process["name"]: process["pid"] for process in document["processes"] if process["pid"]}
+
+
+def audited(system: System, name: str) -> int:
+    page = system.http("GET", f"/v1/events?filter=resource%3D{name}%20AND%20action%3Dcreate")
+    return len(page.body["items"])
+
+
+def ready(system: System) -> bool:
+    try:
+        return system.http("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("victim", ["api", "command", "keys", "resolver", "audit", "nats", "postgres"])
+def test_acknowledged_writes_survive_the_death_of(victim: str, system: System) -> None:
+    burst = Burst(system)
+    threads = [threading.Thread(target=burst.run) for _ in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: len(burst.acknowledged) >= BEFORE, "writes flow", 30)
+        old = pids(system)[victim]
+        os.kill(old, signal.SIGKILL)
+        target = len(burst.acknowledged) + AFTER
+        eventually(lambda: len(burst.acknowledged) >= target, f"writes flow again after the death of {victim}", 60)
+    finally:
+        burst.stop.set()
+        for thread in threads:
+            thread.join(15)
+    eventually(lambda: ready(system), "the system is ready again", 30)
+    assert pids(system)[victim] != old
+    assert set(burst.refused) <= {0, 503}, "every refusal says that it may be repeated"
+    for name in burst.acknowledged:
+        assert system.http("GET", f"/v1/config-variables/{name}").body["version"] == 1
+    counts = {name: audited(system, name) for name in burst.acknowledged}
+    assert {name: count for name, count in counts.items() if count != 1} == {}

@@ -1,0 +1,184 @@
+"""The product page's own calls and commands, hosts and token apart, and what it promises of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.provider import Provider
+from demo.stage import Stage, call, eventually
+from tests.e2e.conftest import System
+
+ENV_CONFIG = """\
+pack:
+  name: secret-management-providers-2
+  version: 1.0.0
+  enabled: true
+providers:
+  targets:
+    - id: openai-primary
+      provider: openai
+      model: gpt-4o-mini
+      base_url: {url}
+      secret_key_ref:
+        env: OPENAI_API_KEY
+policies:
+  chain:
+    - audit-logger
+policy:
+  audit-logger:
+    immutable: true
+    retention_days: 365
+    log_all_access: true
+"""
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "anthropic.production.key", "azure-openai-key-east-us", "provider_key_v2"]
+)
+def test_valid_names_are_created_and_redacted(system: System, name: str) -> None:
+    answer = system.create(name, "sk-proj-...", description="OpenAI production API key", sensitive=True)
+    assert answer.status == 201
+    assert "sk-proj" not in json.dumps(answer.body)
+    assert "sk-proj" not in json.dumps(system.http("GET", f"/v1/config-variables/{name}").body)
+    assert answer.headers["location"].endswith(f"/v1/config-variables/{name}")
+
+
+@pytest.mark.parametrize("name", ["openai/api/key", "my key"])
+def test_invalid_names_are_refused(system: System, name: str) -> None:
+    answer = system.create(name, "x")
+    assert (answer.status, answer.body["code"]) == (422, "invalid_name")
+    assert name not in json.dumps(answer.body)
+
+
+def test_a_write_is_seen_by_the_next_read(system: System) -> None:
+    assert system.create("SEEN", "v1").status == 201
+    for number in range(2, 12):
+        assert system.http("POST", "/v1/config-variables/SEEN/rotate", {"value": f"v{number}"}).status == 200
+        assert system.http("GET", "/v1/config-variables/SEEN").body["version"] == number
+        listed = system.http("GET", "/v1/config-variables?prefix=SEEN").body["items"]
+        assert [item["version"] for item in listed] == [number]
+
+
+def test_the_audit_trail_names_all_four_kinds_of_operation(
+    system: System, provider: Provider, tmp_path: Path
+) -> None:
+    system.create("TRAIL", "first")
+    system.http("PATCH", "/v1/config-variables/TRAIL", {"description": "changed"})
+    system.http("POST", "/v1/machine/resolve", {"references": ["TRAIL", "NOT_THERE"]})
+    system.http("POST", "/v1/config-variables/TRAIL/rotate", {"value": "second"})
+    system.http("DELETE", "/v1/config-variables/TRAIL")
+    log = json.loads(
+        system.kt("events", "list", "--filter", "category=secret_management", "--limit", "50", "--output", "json")
+    )
+    seen = {(e["data"]["action"], e["data"]["resource"]["id"], e["data"]["outcome"]["result"]) for e in log["items"]}
+    assert {
+        ("create", "TRAIL", "success"),
+        ("update", "TRAIL", "success"),
+        ("resolve", "TRAIL", "success"),
+        ("resolve", "NOT_THERE", "failure"),
+        ("rotate", "TRAIL", "success"),
+        ("delete", "TRAIL", "success"),
+    } <= seen
+
+
+def test_a_gateway_with_environment_references_needs_no_system(provider: Provider, tmp_path: Path) -> None:
+    provider.accepted = {"sk-from-environment"}
+    config = tmp_path / "policy-config.yaml"
+    config.write_text(ENV_CONFIG.format(url=provider.url))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEPTRUSTS_")}
+    environment |= {
+        "OPENAI_API_KEY": "sk-from-environment",
+        "KEEPTRUSTS_HOME": str(tmp_path / "home"),
+        "KEEPTRUSTS_GATEWAY_CLIENT_KEY": "client-key-of-this-test-0123456789",
+    }
+    command = [sys.executable, "-P", "-m", "libs.cli.main", "gateway", "run", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [*command, "--policy-config", str(config)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        body = {"model": "gpt-4o-mini", "messages": []}
+        answer = call("POST", f"{url}/v1/chat/completions", "client-key-of-this-test-0123456789", body)
+        assert answer.status == 200
+        assert set(provider.seen) == {"sk-from-environment"}
+        assert call("POST", f"{url}/v1/chat/completions", "wrong", body).status == 401
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_missing_environment_variable_fails_at_parse_time(tmp_path: Path, system: System) -> None:
+    config = tmp_path / "policy-config.yaml"
+    config.write_text(ENV_CONFIG.format(url="https://api.openai.com").replace("OPENAI_API_KEY", "NOT_SET_ANYWHERE"))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "libs.cli.main", "gateway", "run", "--policy-config", str(config)],
+        env=system.stage.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "NOT_SET_ANYWHERE" in done.stderr
+    assert "line 12" in done.stderr
+
+
+def test_old_and_new_jwt_keys_work_side_by_side(tmp_path: Path) -> None:
+    """The page: new tokens carry the latest kid, old tokens stay valid while their kid is in the set."""
+    old, new = "kid1:" + "a" * 40, "kid2:" + "b" * 40
+    stage = Stage(tmp_path / "home", {"KEEPTRUSTS_JWT_VERIFICATION_KEYS": old})
+    try:
+        url = stage.start("up", until="ready ").split()[1]
+        first = (stage.home / "admin.token").read_text().strip()
+        assert call("GET", f"{url}/v1/config-variables", first).status == 200
+        stage.close()
+        stage.settings["KEEPTRUSTS_JWT_VERIFICATION_KEYS"] = f"{old},{new}"
+        url = stage.start("up", until="ready ").split()[1]
+        issued = call("POST", f"{url}/v1/tokens", first, {"role": "auditor", "name": "a", "ttl": "1h"})
+        assert issued.status == 201
+        assert call("GET", f"{url}/v1/config-variables", issued.body["token"]).status == 200
+        stage.close()
+        stage.settings["KEEPTRUSTS_JWT_VERIFICATION_KEYS"] = new
+        url = stage.start("up", until="ready ").split()[1]
+        assert call("GET", f"{url}/v1/config-variables", first).status == 401
+        assert call("GET", f"{url}/v1/config-variables", issued.body["token"]).status == 200
+    finally:
+        stage.close()
+
+
+def test_two_starts_of_one_home_and_two_homes(system: System, own_system: System) -> None:
+    assert system.api != own_system.api
+    second = subprocess.run(
+        [sys.executable, "-P", "-m", "libs.cli.main", "up"],
+        env=system.stage.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode == 4
+    assert system.api in second.stderr
+    own_system.create("ONLY_HERE", "x")
+    assert system.http("GET", "/v1/config-variables/ONLY_HERE").status == 404
+    eventually(lambda: own_system.http("GET", "/v1/config-variables/ONLY_HERE").status == 200, "it is there")

@@ -1,0 +1,108 @@
+"""Questions on the bus, served by FastStream and directly: the same answers, and always one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from libs.common.errors import KtError
+from libs.common.messaging.connection import ConnectionGuard
+from libs.common.messaging.rpc import Endpoint, Message, RpcClient
+from libs.common.messaging.server import RpcServer, broker_for
+from tests.engines import Bus
+
+SECRET = "sk-proj-canarycanarycanary"
+
+
+class Ask(Message):
+    text: str
+
+
+class Told(Message):
+    text: str
+    subject: str
+
+
+ECHO = Endpoint("kt.cmd.v1.config_variable", "command", Ask, Told, "Echo")
+
+
+async def echo(subject: str, request: Ask) -> Told:
+    if request.text == "refuse":
+        raise KtError("conflict", "Refused.", "Try again.", extra={"n": 1})
+    if request.text == "break":
+        raise ZeroDivisionError(SECRET)
+    if request.text == "slow":
+        await asyncio.sleep(0.3)
+    return Told(text=request.text, subject=subject)
+
+
+@asynccontextmanager
+async def served(nats_server: Bus, *, direct: bool) -> AsyncIterator[RpcClient]:
+    broker = broker_for("command", nats_server.url, nats_server.creds("command"), ConnectionGuard())
+    server = RpcServer(broker)
+    server.serve(ECHO, echo, direct=direct)
+    nc = await broker.connect()
+    await broker.start()
+    await server.start_direct(nc)
+    try:
+        yield RpcClient(await nats_server.connect("api"))
+    finally:
+        await broker.stop()
+
+
+@pytest.fixture(params=[False, True], ids=["faststream", "direct"])
+async def client(request: pytest.FixtureRequest, nats_server: Bus) -> AsyncIterator[RpcClient]:
+    async with served(nats_server, direct=request.param) as ready:
+        yield ready
+
+
+async def test_an_answer_and_the_subject_it_was_asked_on(client: RpcClient) -> None:
+    assert await client.call(ECHO, Ask(text="hello")) == Told(text="hello", subject=ECHO.subject)
+
+
+async def test_a_refusal_arrives_whole(client: RpcClient) -> None:
+    with pytest.raises(KtError) as caught:
+        await client.call(ECHO, Ask(text="refuse"))
+    assert (caught.value.code, caught.value.hint, caught.value.extra) == ("conflict", "Try again.", {"n": 1})
+
+
+async def test_a_handler_that_breaks_answers_without_details(
+    client: RpcClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KtError) as caught:
+        await client.call(ECHO, Ask(text="break"), timeout_s=2)
+    assert caught.value.code == "internal"
+    assert SECRET not in str(caught.value.as_wire())
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", orjson.dumps({"text": {"x": SECRET}}), orjson.dumps({SECRET: 1, "text": "a"})]
+)
+async def test_a_message_of_another_form_is_refused_without_repeating_it(client: RpcClient, body: bytes) -> None:
+    reply = await client._nc.request(ECHO.subject, body, timeout=2)
+    error: dict[str, Any] = orjson.loads(reply.data)["error"]
+    assert error["code"] == "invalid_request"
+    assert SECRET not in str(error)
+
+
+async def test_slow_questions_do_not_hold_up_others(client: RpcClient) -> None:
+    slow = [asyncio.create_task(client.call(ECHO, Ask(text="slow"))) for _ in range(20)]
+    started = asyncio.get_running_loop().time()
+    await client.call(ECHO, Ask(text="quick"))
+    assert asyncio.get_running_loop().time() - started < 0.3
+    await asyncio.gather(*slow)
+
+
+async def test_when_nobody_serves_it_says_so_at_once(nats_server: Bus) -> None:
+    client = RpcClient(await nats_server.connect("api"))
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(KtError) as caught:
+        await client.call(ECHO, Ask(text="hello"))
+    assert caught.value.code == "unavailable"
+    assert "command service is not running" in caught.value.detail
+    assert asyncio.get_running_loop().time() - started < 1

@@ -1,0 +1,151 @@
+"""Which key reaches the provider, in which header; and that nothing of the client's credential does."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.integration.gateway.http_client import request
+from tests.integration.gateway.provider import Provider, running
+from tests.integration.gateway.running import CHAT, CLIENT_KEY, JSON, gateway, policy_config, stored, target
+from tests.integration.gateway.system import System
+
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+
+
+@pytest.mark.parametrize(
+    ("provider", "header", "prefix"),
+    [
+        ("openai", "authorization", "Bearer "),
+        ("openai-compatible", "authorization", "Bearer "),
+        ("mistral", "authorization", "Bearer "),
+        ("anthropic", "x-api-key", ""),
+        ("azure-openai", "api-key", ""),
+        ("google", "x-goog-api-key", ""),
+    ],
+)
+async def test_each_provider_gets_its_key_in_its_own_header_and_nothing_of_the_client(
+    tmp_path: Path, provider: str, header: str, prefix: str
+) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(header, prefix, {"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, provider=provider, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            token = system.client_token()
+            for client_header in CREDENTIAL_HEADERS:
+                value = f"Bearer {token}" if client_header == "authorization" else token
+                headers = {**JSON, client_header: value, "cookie": f"session={token}"}
+                query = f"?key={token}&api-key={token}&access_token={token}&alt=sse"
+                answer = await request(gw.port, "POST", f"/v1/chat/completions{query}", headers, CHAT)
+                assert answer.status == 200, (client_header, answer)
+        assert len(upstream.seen) == len(CREDENTIAL_HEADERS)
+        for seen in upstream.seen:
+            assert seen.headers[header] == f"{prefix}provider-key-1"
+            assert seen.path == "/v1/chat/completions?alt=sse"
+            assert token not in str(seen.headers)
+            assert not (set(CREDENTIAL_HEADERS) - {header}) & set(seen.headers)
+            assert seen.headers["host"] == f"127.0.0.1:{upstream.port}"
+            assert not [name for name in seen.headers if name.startswith(("x-envoy", "x-forwarded"))]
+
+
+async def test_other_credential_headers_sent_along_are_taken_off_too(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            token = system.client_token()
+            headers = {"authorization": f"Bearer {token}", "x-api-key": token, "proxy-authorization": "Basic YTpi"}
+            assert (await request(gw.port, "GET", "/v1/models", headers)).status == 200
+        (seen,) = upstream.seen
+        assert seen.headers["authorization"] == "Bearer provider-key-1"
+        assert "x-api-key" not in seen.headers
+        assert "proxy-authorization" not in seen.headers
+
+
+async def test_an_answer_of_the_provider_comes_back_as_it_is(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "not-the-right-key")
+    async with running(Provider(accepted={"another"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            answer = await gw.chat()
+    assert (answer.status, answer.code) == (401, "invalid_api_key")
+
+
+async def test_without_a_system_the_key_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KT_TEST_KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref={"env": "KT_TEST_KEY"}))
+        async with gateway(tmp_path, text, client_key=CLIENT_KEY) as gw:
+            answer = await gw.chat(x_api_key=CLIENT_KEY)
+            assert answer.status == 200
+            entry = (await gw.targets())["t1"]
+            assert entry["reference"] == {"kind": "env", "name": "KT_TEST_KEY"}
+            assert entry["state"] == "serving"
+            assert gw.system.listener is None, "no system is asked"
+
+
+async def test_an_https_provider_is_verified_against_the_given_roots(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    bundle, context = _certificate(tmp_path)
+    async with running(Provider(accepted={"provider-key-1"}), context) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system, ca_bundle=str(bundle)) as gw:
+            answer = await gw.chat()
+            assert answer.status == 200, answer
+            assert upstream.seen[0].headers["host"] == f"localhost:{upstream.port}"
+
+
+async def test_an_https_provider_with_an_unknown_certificate_gets_no_key(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    _, context = _certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    other, _ = _certificate(tmp_path / "other")
+    async with running(Provider(accepted={"provider-key-1"}), context) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system, ca_bundle=str(other)) as gw:
+            answer = await gw.chat()
+            assert (answer.status, answer.code) == (503, "provider_unreachable")
+        assert upstream.seen == []
+
+
+def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A self-signed certificate for localhost: the bundle that trusts it, and a server context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    bundle, private = folder / "ca.pem", folder / "key.pem"
+    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bundle, private)
+    return bundle, context

@@ -1,0 +1,229 @@
+"""What the key service's tests share: time, identifiers and randomness under control, stores in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import orjson
+
+from libs.common.hpke import BoxPrivateKey
+from libs.common.protocol.keys import seal_context
+from libs.common.secret import Secret
+from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.forge import Forge
+from services.keys.application.keyring import Keyring
+from services.keys.application.open_keyring import OpenedKeyring, open_keyring
+from services.keys.application.opening import Opened, Opening, OpenItem, SealedReference
+from services.keys.application.ports import KeyringStore, KeyringTransaction, SealedStore
+from services.keys.application.sealing import Sealed, Sealing
+from services.keys.application.status import Status
+from services.keys.domain.keyring import KeyringEntry, Purpose
+from services.keys.domain.master import MasterKey, parse_master_key
+from services.keys.domain.sealed import Binding, KeyEncryptionKey, SealedValue
+
+START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+KIND = "config_variable"
+
+
+def master(seed: int) -> MasterKey:
+    return parse_master_key(Secret(base64.b64encode(random.Random(seed).randbytes(32))))
+
+
+class FixedClock:
+    def __init__(self, moment: datetime = START) -> None:
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, by: timedelta) -> None:
+        self.moment += by
+
+
+class RandomIds:
+    def new(self) -> str:
+        return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Both ports on one database, and what tests need beside them."""
+
+    keyring: KeyringStore
+    sealed: SealedStore
+    tamper: Tamper
+
+
+class Tamper(Protocol):
+    """Changes rows behind the service's back, as whoever controls the disk could."""
+
+    async def entry(self, key_id: str, **columns: Any) -> None: ...
+
+    async def value(self, sealed_id: str, **columns: Any) -> None: ...
+
+    async def drop_entries(self) -> None: ...
+
+    async def refer(self, binding: Binding, sequence: int) -> None: ...
+
+
+@dataclass
+class Memory:
+    """Implements all ports in memory."""
+
+    entries_: dict[str, KeyringEntry] = field(default_factory=dict)
+    values: dict[str, SealedValue] = field(default_factory=dict)
+    sealed_at: dict[str, datetime] = field(default_factory=dict)
+    references: set[Binding] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def stores(self) -> Stores:
+        return Stores(self, self, self)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[KeyringTransaction]:
+        async with self.lock:
+            copy = Memory(dict(self.entries_), self.values)
+            yield copy
+            self.entries_ = copy.entries_
+
+    async def entries(self) -> Sequence[KeyringEntry]:
+        return list(self.entries_.values())
+
+    async def current(self, org: str, purpose: Purpose) -> KeyringEntry | None:
+        return next(
+            (e for e in self.entries_.values() if (e.org, e.purpose, e.retired_at) == (org, purpose, None)), None
+        )
+
+    async def add(self, entry: KeyringEntry) -> None:
+        if entry.retired_at is None and await self.current(entry.org, Purpose(entry.purpose)):
+            raise AssertionError("one current key per org and purpose")
+        self.entries_[entry.id] = entry
+
+    async def rewrap(self, entry: KeyringEntry) -> None:
+        self.entries_[entry.id] = entry
+
+    async def retire(self, key_id: str, now: datetime) -> None:
+        self.entries_[key_id] = replace(self.entries_[key_id], retired_at=now)
+
+    async def has_sealed_values(self) -> bool:
+        return bool(self.values)
+
+    async def values_by_key(self) -> Mapping[str, int]:
+        keys = [value.key_id for value in self.values.values()]
+        return {key: keys.count(key) for key in keys}
+
+    async def put(self, sealed: SealedValue, now: datetime) -> SealedValue | None:
+        entry = self.entries_.get(sealed.key_id)
+        if entry is None or entry.retired_at is not None:
+            return None
+        self.sealed_at[sealed.binding.sealed_id] = now
+        return self.values.setdefault(sealed.binding.sealed_id, sealed)
+
+    async def fetch(self, sealed_ids: Sequence[str]) -> Mapping[str, SealedValue]:
+        return {i: self.values[i] for i in sealed_ids if i in self.values}
+
+    async def sweep(self, sealed_before: datetime) -> int:
+        swept = [
+            sealed_id
+            for sealed_id, value in self.values.items()
+            if self.sealed_at[sealed_id] < sealed_before and value.binding not in self.references
+        ]
+        for sealed_id in swept:
+            del self.values[sealed_id]
+        return len(swept)
+
+    async def entry(self, key_id: str, **columns: Any) -> None:
+        self.entries_[key_id] = replace(self.entries_[key_id], **columns)
+
+    async def value(self, sealed_id: str, **columns: Any) -> None:
+        value = self.values[sealed_id]
+        place = {k: columns.pop(k) for k in ("org", "kind", "name") if k in columns}
+        self.values[sealed_id] = replace(value, binding=replace(value.binding, **place), **columns)
+
+    async def drop_entries(self) -> None:
+        self.entries_.clear()
+
+    async def refer(self, binding: Binding, sequence: int) -> None:
+        self.references.add(binding)
+
+
+@dataclass
+class Instance:
+    """One process of the key service on some stores."""
+
+    stores: Stores
+    forge: Forge
+    opened: OpenedKeyring
+    keyring: Keyring
+    sealing: Sealing
+    opening: Opening
+    client_tokens: ClientTokens
+    status: Status
+
+    async def box(self, value: bytes, org: str = "default", name: str = "OPENAI_API_KEY") -> tuple[str, bytes]:
+        """A value as the api sends it: the id of the transport key, and the box."""
+        key = await self.keyring.transport()
+        return key.id, key.private.public.seal(Secret(value), seal_context(org, KIND, name))
+
+    async def seal(
+        self, value: bytes, *, org: str = "default", name: str = "OPENAI_API_KEY", sealed_id: str = ""
+    ) -> Sealed:
+        binding = Binding.checked(org, KIND, name, sealed_id or str(uuid.uuid4()))
+        return await self.sealing.seal(binding, *await self.box(value, org, name))
+
+    async def forge_value(self, sealed_id: str, value: bytes) -> SealedValue:
+        """A sealed value for an id, as a writer of the database who once had it replaced might put it there."""
+        key = await self.keyring.current("default", Purpose.KEY_ENCRYPTION)
+        binding = Binding("default", KIND, "OPENAI_API_KEY", sealed_id)
+        return self.forge.seal(Secret(value), binding, KeyEncryptionKey(key.entry.id, key.material))
+
+    async def open(self, *sealed: Sealed, org: str = "default") -> tuple[dict[str, bytes], Mapping[str, str]]:
+        """What could be opened, by sealed id, and what could not."""
+        recipient = BoxPrivateKey.generate()
+        items = [OpenItem(s.id, KIND, SealedReference(s.id, s.digest)) for s in sealed]
+        opened = await self.opening.open(org, items, recipient.public, b"context")
+        return unboxed(opened, recipient), opened.failed
+
+
+def unboxed(opened: Opened, recipient: BoxPrivateKey, context: bytes = b"context") -> dict[str, bytes]:
+    if opened.box is None:
+        return {}
+    values = orjson.loads(recipient.open(opened.box, context).reveal())
+    return {reference: base64.b64decode(value) for reference, value in values.items()}
+
+
+async def start(
+    stores: Stores,
+    key: MasterKey,
+    previous: Sequence[MasterKey] = (),
+    *,
+    clock: FixedClock | None = None,
+) -> Instance:
+    forge = Forge(key, RandomIds(), clock or FixedClock(), os.urandom)
+    opened = await open_keyring(stores.keyring, forge, previous)
+    keyring = Keyring(stores.keyring, forge, opened.keys)
+    return Instance(
+        stores=stores,
+        forge=forge,
+        opened=opened,
+        keyring=keyring,
+        sealing=Sealing(keyring, stores.sealed, forge),
+        opening=Opening(keyring, stores.sealed),
+        client_tokens=ClientTokens(keyring),
+        status=Status(stores.keyring, key, previous),
+    )
+
+
+def flipped(raw: bytes, position: int = -1, bit: int = 1) -> bytes:
+    changed = bytearray(raw)
+    changed[position] ^= bit
+    return bytes(changed)
