@@ -37,7 +37,7 @@ def measure(system: System, rounds: int = 5, seconds: float = 2.5) -> Record:
             total = sum(answer["statuses"].values())
             refused += total - created
             system.settle()
-            return float(answer["per_second"]) * created / total
+            return float(answer["per_second"] * created / total)
 
         def publish() -> float:
             progress("creates: raw publishes")

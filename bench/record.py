@@ -71,10 +71,10 @@ class Record:
         )
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Any], bound: Bound) -> Self:
+    def of_document(cls, name: str, document: Mapping[str, Any], bound: Bound) -> Self:
         ratio = float(document["ratio"])
         return cls(
-            name=document["name"],
+            name=name,
             value=float(document["value"]),
             unit=document["unit"],
             reference=float(document["reference"]),

@@ -28,8 +28,8 @@ def measure(system: System, rounds: int = 5, times: int = TIMES) -> Record:
         asker.worker.ask("request", **bare, times=WARM_UP)
 
         def p50(request: dict[str, str], what: str) -> float:
-            progress(f"resolve_p50: {what}")
+            progress(f"resolve_latency: {what}")
             return float(asker.worker.ask("request", **request, times=times)["p50_ms"])
 
         measured = alternating(rounds, lambda: p50(resolve, "resolutions"), lambda: p50(bare, "bare requests"))
-    return Record.of_rounds("resolve_p50", "ms", BOUND, measured)
+    return Record.of_rounds("resolve_latency", "ms", BOUND, measured)

@@ -33,9 +33,9 @@ def measure(system: System, rounds: int = 3, rotations: int = ROTATIONS) -> Reco
             measured.append(_round(system, proxy, rotations))
         statuses.update(client.ask("end"))
     failed = statuses.total() - statuses[_OK]
-    remark = f"{rounds} × {rotations} rotations under {RATE:g} requests/s, of which {failed} of {statuses.total():,} failed"
+    remark = f"p99 of {rotations} rotations; {failed} of {statuses.total():,} requests failed ({RATE:g} a second)"
     flaw = f"{failed} requests failed: {dict(statuses)}" if failed else ""
-    return Record.of_rounds("rotation_p99", "ms", BOUND, measured, remark=remark, flaw=flaw)
+    return Record.of_rounds("rotation", "ms", BOUND, measured, remark=remark, flaw=flaw)
 
 
 def _round(system: System, proxy: Gateway, rotations: int) -> Round:
@@ -55,4 +55,4 @@ def _rotate(system: System, proxy: Gateway) -> float:
     if not seen:
         raise RuntimeError(f"the provider did not see a rotated key within {_SEEN_WITHIN_S:g} s")
     time.sleep(PAUSE_S)
-    return max(0.0, (seen - answered) / 1e6)
+    return max(0.0, (int(seen) - answered) / 1e6)

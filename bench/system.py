@@ -63,7 +63,7 @@ class System:
         return credentials(granted["user_jwt"], seed)
 
     def settle(self) -> None:
-        """Return once the projections have caught up, so that their work is not done during somebody's measurement."""
+        """Return once the projections have caught up, so that their work is in nobody's measurement."""
         self.ask("GET", "/v1/config-variables?limit=1")
         self.ask("GET", "/v1/events?limit=1")
 

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import uvloop
@@ -43,16 +42,16 @@ class Worker:
             stdout=subprocess.PIPE,
         )
 
-    def ask(self, task: str, *, timeout_s: float = TIMEOUT_S, **arguments: Any) -> Any:
+    def ask(self, task: str, **arguments: Any) -> Any:
         """Run one of the worker's tasks and return its result.
 
         Raises:
-            WorkerFailed: it ended, or ``timeout_s`` passed.
+            WorkerFailed: it ended, or a minute passed.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"task": task, "arguments": arguments}).encode() + b"\n")
         self._process.stdin.flush()
-        return json.loads(self._line(task, time.monotonic() + timeout_s))
+        return json.loads(self._line(task, time.monotonic() + TIMEOUT_S))
 
     def _line(self, task: str, deadline: float) -> bytes:
         assert self._process.stdout is not None
@@ -67,7 +66,7 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from services.api.openapi import openapi_document
 
 from contracts import asyncapi, reference
 from contracts.examples import EXAMPLES, METADATA
 from libs.common.events import REGISTRY, encode
+from services.api.openapi import openapi_document
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +26,7 @@ def documents() -> Iterator[tuple[Path, bytes]]:
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:keeptrusts:event:{name}"}
         yield Path("contracts/events") / f"{name}.schema.json", _pretty(schema | kind.adapter.json_schema())
     yield Path("contracts/asyncapi.json"), _pretty(asyncapi.document())
-    yield Path("contracts/openapi.json"), _pretty(openapi_document())
+    yield Path("contracts/openapi.json"), openapi_document()
     for path, text in reference.pages():
         yield path, text.encode()
 

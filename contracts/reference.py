@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from libs.cli.reference import reference_page
-
+from libs.cli import reference as command_line
 from libs.common.errors import CATALOGUE
 from libs.common.events import REGISTRY
 
@@ -15,7 +14,7 @@ from libs.common.events import REGISTRY
 def pages() -> Iterator[tuple[Path, str]]:
     yield Path("docs/reference/errors.md"), errors_page()
     yield Path("docs/reference/events.md"), events_page()
-    yield Path("docs/reference/cli.md"), reference_page()
+    yield Path("docs/reference/cli.md"), command_line.render()
 
 
 def errors_page() -> str:

@@ -20,7 +20,7 @@ from libs.common.clock import SystemClock
 from libs.common.errors import KtError
 from libs.engines.database import OWNERS, role
 from libs.engines.files import write_private, write_private_if_changed
-from libs.engines.home import MASTER_KEY, Home, jwt_keys_environment, master_key_environment
+from libs.engines.home import Home, jwt_keys_environment, master_key_environment
 from libs.engines.identities import ensure_identities
 from libs.engines.permissions import PROVISIONER, SERVICES
 
@@ -76,7 +76,8 @@ def share_keys(state: Home, share: Path) -> None:
         hand(share / "master", "encryption-key", state.master_key.read_text(encoding="ascii"))
     if made:
         sys.stdout.write(f"made a master key: {state.master_key} (keep a copy; losing it loses the secrets)\n")
-    if f"{MASTER_KEY}_FILE" not in jwt_keys_environment(state, os.environ) and state.jwt_keys.exists():
+    jwt_keys_environment(state, os.environ)
+    if state.jwt_keys.exists():
         hand(share / "api", "jwt.keys", state.jwt_keys.read_text(encoding="utf-8"))
     token = mint_admin_token(state)
     write_private_if_changed(state.admin_token, token)

@@ -44,22 +44,20 @@ from libs.common.messaging.identities import (
 from libs.common.secret import Secret
 from libs.engines.database import DATABASE, OWNERS, provision_database
 from libs.engines.identities import Identities, ensure_identities
-from libs.engines.nats_server import NatsServer, configuration
+from libs.engines.nats_server import NatsServer
 from libs.engines.permissions import PROVISIONER
 from libs.engines.postgres_server import PostgresServer
 from libs.engines.process import Process
 from libs.engines.streams import provision_streams
 
 CONTAINERS = os.environ.get("KT_TEST_ENGINE") == "containers"
-NATS_IMAGE = "nats:2.15-alpine"
-POSTGRES_IMAGE = "postgres:18-alpine"
 
 
 class NatsEngine(Protocol):
     """A NATS server a test can break."""
 
-    url: str
-
+    @property
+    def url(self) -> str: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def kill(self) -> None: ...
@@ -125,10 +123,15 @@ class Bus:
 
 
 class EmbeddedNats:
+    """The server of the wheel."""
+
     def __init__(self, directory: Path, identities: Identities) -> None:
         self._server = NatsServer(directory, directory.parent / "nats.log", identities)
-        self.url = self._server.url
         self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return self._server.url
 
     async def start(self) -> None:
         self._process = await self._server.start()
@@ -143,53 +146,26 @@ class EmbeddedNats:
             await self._process.exited(5.0)
 
 
-class ContainerNats:
-    def __init__(self, directory: Path, identities: Identities) -> None:
-        from testcontainers.core.container import DockerContainer  # noqa: PLC0415
-
-        conf = directory / "nats.conf"
-        directory.mkdir(parents=True, exist_ok=True)
-        conf.write_text(configuration(identities, Path("/data"), host="0.0.0.0", port=4222))  # noqa: S104
-        self._container = (
-            DockerContainer(NATS_IMAGE)
-            .with_command(["-c", "/etc/keeptrusts/nats.conf"])
-            .with_volume_mapping(str(conf), "/etc/keeptrusts/nats.conf", "ro")
-            .with_exposed_ports(4222)
-        )
-        self._started = False
-        self.url = ""
-
-    async def start(self) -> None:
-        if self._started:
-            self._container.get_wrapped_container().restart()
-        else:
-            self._container.start()
-            self._started = True
-        host, port = self._container.get_container_host_ip(), self._container.get_exposed_port(4222)
-        self.url = f"nats://{host}:{port}"
-        await _until_greeted(str(host), int(port))
-
-    async def stop(self) -> None:
-        if self._started:
-            self._container.stop()
-
-    async def kill(self) -> None:
-        self._container.get_wrapped_container().kill()
-
-
 @asynccontextmanager
 async def running_nats(directory: Path) -> AsyncIterator[Bus]:
     """A NATS server below ``directory``, with identities and provisioned streams."""
     identities = ensure_identities(directory / "identities", datetime.now(UTC))
-    engine: NatsEngine = (ContainerNats if CONTAINERS else EmbeddedNats)(directory / "nats", identities)
-    bus = Bus(engine, identities)
+    bus = Bus(_nats_engine(directory / "nats", identities), identities)
     try:
-        await engine.start()
+        await bus.restart()
         await provision_streams(bus.url, read_credentials(bus.creds(PROVISIONER)))
         yield bus
     finally:
         await bus.close()
-        await engine.stop()
+        await bus.engine.stop()
+
+
+def _nats_engine(directory: Path, identities: Identities) -> NatsEngine:
+    if CONTAINERS:
+        from tests.containers import ContainerNats  # noqa: PLC0415
+
+        return ContainerNats(directory, identities)
+    return EmbeddedNats(directory, identities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +213,20 @@ class PostgresEngine:
 @contextmanager
 def running_postgres(directory: Path) -> Iterator[PostgresEngine]:
     """A PostgreSQL server below ``directory`` without fsync, its template database migrated for all services."""
-    with _container_postgres(directory) if CONTAINERS else _embedded_postgres(directory) as engine:
+    with _postgres_engine(directory) as engine:
         engine.dsns = asyncio.run(provision_database(engine.admin_dsn, engine.passwords))
         assert set(engine.dsns) == set(OWNERS)
         yield engine
 
 
 @contextmanager
-def _embedded_postgres(directory: Path) -> Iterator[PostgresEngine]:
+def _postgres_engine(directory: Path) -> Iterator[PostgresEngine]:
+    if CONTAINERS:
+        from tests.containers import postgres_container  # noqa: PLC0415
+
+        with postgres_container() as admin_dsn:
+            yield PostgresEngine(admin_dsn, {}, directory / "passwords")
+        return
     log = directory / "postgres.log"
     server = PostgresServer(directory / "postgres", log, durable=False)
     process = asyncio.run(server.start())
@@ -254,14 +236,6 @@ def _embedded_postgres(directory: Path) -> Iterator[PostgresEngine]:
         asyncio.run(process.stop())
         server.remove_socket_directory()
         shutil.rmtree(server.directory, ignore_errors=True)
-
-
-@contextmanager
-def _container_postgres(directory: Path) -> Iterator[PostgresEngine]:
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415
-
-    with PostgresContainer(POSTGRES_IMAGE, username="postgres", driver=None) as container:
-        yield PostgresEngine(container.get_connection_url(), {}, directory / "passwords")
 
 
 @pytest.fixture
@@ -296,16 +270,3 @@ async def eventually(condition: Any, within: float = 5.0) -> None:
             return
         assert asyncio.get_running_loop().time() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.01)
-
-
-async def _until_greeted(host: str, port: int) -> None:
-    async def greeted() -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(host, port)
-            greeting = await reader.read(4)
-        except OSError:
-            return False
-        writer.close()
-        return greeting == b"INFO"
-
-    await eventually(greeted, within=30.0)

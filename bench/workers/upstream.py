@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:
 _KEY = b"\r\nauthorization: bearer "
 
 _first_seen: dict[str, int] = {}
+_awaited: dict[str, asyncio.Future[None]] = {}
 _gaps: list[int] = []
 _watching = False
 
@@ -41,7 +43,10 @@ class Provider(asyncio.Protocol):
         now = time.monotonic_ns()
         at = message.lower().find(_KEY)
         key = message[at + len(_KEY) : message.find(b"\r\n", at + 2)].decode("latin-1") if at >= 0 else ""
-        _first_seen.setdefault(key, now)
+        if key not in _first_seen:
+            _first_seen[key] = now
+            if key in _awaited:
+                _awaited[key].set_result(None)
         if Provider._last:
             _gaps.append(now - Provider._last)
         Provider._last = now
@@ -57,9 +62,11 @@ async def start(*, watch: bool) -> int:
 
 async def seen(key: str, within_s: float) -> int:
     """When a request with ``key`` came first, in nanoseconds of the monotonic clock; 0 if none comes in time."""
-    deadline = time.monotonic() + within_s
-    while key not in _first_seen and time.monotonic() < deadline:
-        await asyncio.sleep(0.001)
+    if key not in _first_seen:
+        arrival = _awaited[key] = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(arrival, within_s)
+        del _awaited[key]
     return _first_seen.get(key, 0)
 
 

@@ -32,13 +32,15 @@ _NO_CONTENT: Final = 204
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``document`` is the JSON body, None without one; ``etag`` as the server wrote it."""
+    """``document`` is the JSON body, None without one; ``etag`` as the server wrote it; ``replayed``: it was carried
+    out before, and this is the outcome of then."""
 
     status: int
     document: Any
     etag: str
     request_id: str
     problem: KtError | None = None
+    replayed: bool = False
 
 
 def read_answer(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
@@ -52,7 +54,7 @@ def read_answer(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
     except ValueError:
         return Answer(status, None, etag, request_id, _stranger(status, found.get("content-type", "")))
     if 200 <= status < 300:  # noqa: PLR2004
-        return Answer(status, document, etag, request_id)
+        return Answer(status, document, etag, request_id, replayed="idempotency-replayed" in found)
     members = document if isinstance(document, dict) else {}
     return Answer(status, document, etag, request_id, problem(status, members, request_id))
 

@@ -20,6 +20,7 @@ from libs.common.errors import KtError
 from libs.common.secret import Secret
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _MAX_FILE_BYTES: Final = 64 * 1024
 _HOW_TO_GIVE_ONE: Final = "Set KEEPTRUSTS_TOKEN, give --token-file, or name the home with --home."
 
@@ -91,7 +92,7 @@ def home_token(session: Session, url: str, path: Path) -> Secret | None:
     Raises:
         KtError: ``unauthenticated`` when the token was only found here, and ``url`` is some other machine's.
     """
-    if not _is_own(session.home):
+    if _distrust(session.home):
         return None
     token = read_token(path)
     if token is None or session.home_is_named or _is_loopback(url) or url == read_state(session.home).get("api_url"):
@@ -112,15 +113,16 @@ def read_json(home: Path, path: Path) -> dict[str, Any]:
     """A document of a home; empty when there is none.
 
     Raises:
-        KtError: ``misconfigured`` when the home is somebody else's, or the file is damaged.
+        KtError: ``misconfigured`` when others could have written it, or it is damaged.
     """
     if not path.is_file():
         return {}
-    if not _is_own(home):
+    reason = _distrust(home)
+    if reason:
         raise KtError(
             "misconfigured",
-            f"{home} belongs to another user; expected a home of your own.",
-            "Name your home with --home or KEEPTRUSTS_HOME.",
+            f"{home} {reason}; expected a home of your own that nobody else can change.",
+            "Name your home with --home or KEEPTRUSTS_HOME, or make it yours (chmod 700).",
         )
     try:
         state = json.loads(path.read_bytes()[:_MAX_FILE_BYTES])
@@ -173,9 +175,12 @@ def _is_loopback(url: str) -> bool:
     return host in _LOOPBACK
 
 
-def _is_own(home: Path) -> bool:
+def _distrust(home: Path) -> str:
+    """Why a home must not be believed; empty when it may be. It says where keys are sent."""
     try:
         found = home.stat()
     except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        return "can't be looked at"
+    if found.st_uid != os.geteuid():
+        return "belongs to another user"
+    return "can be changed by other users" if found.st_mode & _WRITABLE_BY_OTHERS else ""

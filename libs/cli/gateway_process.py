@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import uvloop
+from typing import TYPE_CHECKING, Any
 
 from libs.cli.discovery import find_api, find_url
 from libs.cli.documents import print_json_line
 from libs.cli.session import Session
 from libs.cli.terminal import styled
 from libs.common.errors import KtError
-from services.gateway.main import Ready, run_gateway
-from services.gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from services.gateway.main import Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ def run_here(session: Session, run: Run) -> None:
     Raises:
         KtError: why the gateway could not start, or what ended it.
     """
+    import uvloop  # noqa: PLC0415
+
+    from services.gateway.main import run_gateway  # noqa: PLC0415
+    from services.gateway.settings import GatewaySettings  # noqa: PLC0415
+
     settings = GatewaySettings.of(**settings_of(session, run))
     uvloop.run(run_gateway(settings, on_ready=lambda ready: _tell(ready, as_json=session.json)))
 
@@ -48,6 +53,8 @@ def settings_of(session: Session, run: Run) -> dict[str, Any]:
         "concurrency": run.concurrency,
         "allow_anonymous": run.allow_anonymous or None,
         "home": session.home.expanduser().absolute(),
+        # At a terminal somebody watches, and the log is for programs.
+        "log_level": "warning" if sys.stderr.isatty() and not os.environ.get("KEEPTRUSTS_LOG_LEVEL") else None,
     }
     return {name: value for name, value in given.items() if value is not None} | _system(session)
 
@@ -73,9 +80,5 @@ def _tell(ready: Ready, *, as_json: bool) -> None:
         print(
             f"{styled('client key', 'bold', sys.stderr)} (shown once; clients send it as API key): {key}",
             file=sys.stderr,
-        )
-    if ready.client_auth == "anonymous":
-        print(
-            f"{styled('warning:', 'yellow', sys.stderr)} whoever reaches this gateway uses its keys", file=sys.stderr
         )
     print(f"ready {ready.url}", flush=True)

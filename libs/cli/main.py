@@ -66,7 +66,7 @@ def _invoke(words: list[str]) -> int:
     instruction = os.environ.get(COMPLETE_VARIABLE)
     if instruction:
         return answer(kt, instruction)
-    with kt.make_context("kt", words) as ctx:
+    with kt.make_context("kt", list(words)) as ctx:  # a copy: click uses it up
         result = kt.invoke(ctx)
     return result if isinstance(result, int) else Exit.OK
 

@@ -31,7 +31,7 @@ class Progress:
         if self._moving:
             self._thread = threading.Thread(target=self._spin, daemon=True)
             self._thread.start()
-        elif self._lines:
+        elif self._lines and self._text:
             self.note(self._text)
         return self
 

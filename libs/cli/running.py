@@ -63,8 +63,11 @@ def show_remote(session: Session) -> int:
 
 
 def _parts(found: Mapping[str, Any]) -> list[tuple[str, object]]:
-    parts = found.get("services", found.get("checks", {}))
-    return [(str(name).upper(), part) for name, part in parts.items()] if isinstance(parts, dict) else []
+    """Each service behind the door, as readiness names them."""
+    services = found.get("services")
+    if not isinstance(services, dict):
+        return []
+    return [(str(name).upper(), _state(ready=bool(ready))) for name, ready in services.items()]
 
 
 def _show(found: control.Status) -> None:

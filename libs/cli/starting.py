@@ -25,6 +25,7 @@ from libs.engines.supervisor import Options
 from libs.engines.supervisor import up as run_supervisor
 
 _READY: Final = "ready "
+_MADE: Final = "made "
 _LOOK_SECONDS: Final = 0.1
 _START_SECONDS: Final = 180.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def detached(path: Path) -> str:
         )
     finally:
         os.close(descriptor)
-    with log.open(encoding="utf-8", errors="replace") as said, Progress("starting") as progress:
+    with log.open(encoding="utf-8", errors="replace") as said, Progress("", lines=True) as progress:
         return _await_ready(process, said, progress)
 
 
@@ -74,7 +75,8 @@ def _await_ready(process: subprocess.Popen[bytes], said: TextIO, progress: Progr
                 return str(document["api_url"])
             if "code" in document:
                 raise problem(int(document["status"]), document)
-            progress.note(line)
+            tell = progress.note if line.startswith(_MADE) else progress.step
+            tell(line)
         if ended:
             break
         time.sleep(_LOOK_SECONDS)
@@ -141,6 +143,8 @@ async def _run(home: Home, *, as_json: bool) -> None:
         watching = asyncio.create_task(_watch(home, progress))
         try:
             await run_supervisor(home, options)
+            if sys.stdin.isatty():
+                progress.note("stopped")
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):

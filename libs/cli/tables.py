@@ -16,11 +16,13 @@ _NARROWEST: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``style`` picks a style name (or "") for a cell; ``right`` aligns numbers."""
+    """``style`` picks a style name (or "") for a cell; ``right`` aligns numbers; an ``optional`` column is left out
+    where a terminal is too narrow for all."""
 
     title: str
     right: bool = False
     style: Callable[[str], str] | None = None
+    optional: bool = False
 
 
 class Table:
@@ -32,6 +34,7 @@ class Table:
     def __init__(self, *columns: Column) -> None:
         self._columns = columns
         self._widths = [len(column.title) for column in columns]
+        self._shown = list(range(len(columns)))
         self._begun = False
 
     def print(self, rows: Iterable[Sequence[object]]) -> None:
@@ -41,27 +44,34 @@ class Table:
         for row in cells:
             self._widths = [max(known, width(cell)) for known, cell in zip(self._widths, row, strict=True)]
         if not self._begun:
-            self._begun = True
-            print(styled(self._line([column.title for column in self._columns]), "bold"))
+            self._begin()
         for row in cells:
             print(self._line(row, styles=True))
 
+    def _begin(self) -> None:
+        self._begun = True
+        if sys.stdout.isatty() and self._total() > shutil.get_terminal_size().columns:
+            self._shown = [index for index in self._shown if not self._columns[index].optional]
+        print(styled(self._line([column.title for column in self._columns]), "bold"))
+
+    def _total(self) -> int:
+        return sum(self._widths) + len(_GAP) * (len(self._widths) - 1)
+
     def _line(self, cells: Sequence[str], *, styles: bool = False) -> str:
-        shown = []
-        last = len(cells) - 1
-        for index, (column, cell) in enumerate(zip(self._columns, cells, strict=True)):
-            text = self._cut(cell) if index == last else cell
+        line = []
+        for index in self._shown:
+            column, text = self._columns[index], cells[index]
+            if index == self._shown[-1]:
+                text = self._cut(text)
             space = " " * max(0, self._widths[index] - width(text))
-            padded = text if index == last and not column.right else text + space
-            if column.right:
-                padded = space + text
-            shown.append(styled(padded, column.style(cell)) if styles and column.style else padded)
-        return _GAP.join(shown).rstrip()
+            padded = space + text if column.right else text + space
+            line.append(styled(padded, column.style(cells[index])) if styles and column.style else padded)
+        return _GAP.join(line).rstrip()
 
     def _cut(self, cell: str) -> str:
         if not sys.stdout.isatty():
             return cell
-        taken = sum(self._widths[:-1]) + len(_GAP) * (len(self._widths) - 1)
+        taken = sum(self._widths[index] + len(_GAP) for index in self._shown[:-1])
         return shortened(cell, max(_NARROWEST, shutil.get_terminal_size().columns - taken))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -33,10 +34,12 @@ _clock = SystemClock()
 
 def redacted(value: Any, field: str = "") -> Any:
     """The value as a log may show it: sensitive field names and key-shaped text are replaced, at any depth."""
-    if isinstance(value, Secret | bytes | bytearray | memoryview):
+    if isinstance(value, Secret | bytes | bytearray | memoryview) or (
+        _is_sensitive(field) and value not in (None, "", True, False)
+    ):
         return REDACTED
-    if any(word in field.lower() for word in _SENSITIVE_FIELDS) and value not in (None, "", True, False):
-        return REDACTED
+    if isinstance(value, str):
+        return REDACTED if looks_like_secret(value) else value
     if isinstance(value, Mapping):
         return {str(k): redacted(v, str(k)) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -45,6 +48,11 @@ def redacted(value: Any, field: str = "") -> Any:
         return value
     text = str(value)
     return REDACTED if looks_like_secret(text) else text
+
+
+@lru_cache(maxsize=256)
+def _is_sensitive(field: str) -> bool:
+    return any(word in field.lower() for word in _SENSITIVE_FIELDS)
 
 
 class JsonFormatter(logging.Formatter):

@@ -189,6 +189,7 @@ class ProjectionRunner:
     async def _start(self, wanted: int) -> int:
         """The sequence to go on with: ``wanted``, or the first that the stream still has."""
         stream, name = self._projection.stream, self._projection.name
+        last = 0
         for _ in range(_LOOKS):
             first, last = await stream_range(self._nc, stream)
             if first > wanted:

@@ -66,7 +66,8 @@ class OrderedReader:
         if not self._arrived and not self._broken:
             self._waiting.clear()
             try:
-                await asyncio.wait_for(self._waiting.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # wait_for can lose a cancellation before 3.12
+                    await self._waiting.wait()
             except TimeoutError:
                 return []
         messages = self._take(limit)
@@ -162,4 +163,3 @@ async def stream_range(nc: Client, stream: str) -> tuple[int, int]:
             "unavailable", f"The stream {stream} does not answer.", "`kt status` shows what runs."
         ) from None
     return max(info.state.first_seq, 1), info.state.last_seq
-

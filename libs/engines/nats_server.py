@@ -18,6 +18,8 @@ from libs.engines.process import Command, Process
 _HOST: Final = "127.0.0.1"
 _MAX_PAYLOAD: Final = 4 * 1024 * 1024
 _READY_SECONDS: Final = 30.0
+_PORT_ATTEMPTS: Final = 3
+_LONGEST_GREETING: Final = 16 * 1024
 
 
 def binary() -> str:
@@ -52,10 +54,15 @@ def configuration(
 ) -> str:
     """``nats.conf``. ``sync_interval: always`` makes an acknowledgement mean that the event is on the disk."""
     return (
-        f"server_name: keeptrusts\nlisten: {host}:{port}\nmax_payload: {_MAX_PAYLOAD}\n"
+        f"server_name: {server_name(identities)}\nlisten: {host}:{port}\nmax_payload: {_MAX_PAYLOAD}\n"
         f"jetstream {{\n  store_dir: {json.dumps(str(store))}\n  sync_interval: {sync_interval}\n}}\n"
         f"{identities.operator_conf}"
     )
+
+
+def server_name(identities: Identities) -> str:
+    """Tells this installation's server from another one that took its port."""
+    return f"keeptrusts-{identities.account[-16:]}"
 
 
 class NatsServer:
@@ -66,6 +73,7 @@ class NatsServer:
     ) -> None:
         self.directory = directory
         self.port = free_port(port)
+        self._has_run = False
         self._log = log
         self._identities = identities
         self._sync_interval = sync_interval
@@ -85,17 +93,38 @@ class NatsServer:
         return Command("nats-server", (binary(), "--config", str(conf)), {}, self._log)
 
     def is_ready(self) -> bool:
-        """True when the server greets a client (the INFO line of the NATS protocol)."""
-        with contextlib.suppress(OSError), socket.create_connection((_HOST, self.port), timeout=1.0) as client:
-            return client.recv(4) == b"INFO"
-        return False
+        """True when this server greets a client (the INFO line of the NATS protocol names it)."""
+        try:
+            with (
+                socket.create_connection((_HOST, self.port), timeout=1.0) as client,
+                client.makefile("rb") as lines,
+            ):
+                return server_name(self._identities).encode() in lines.readline(_LONGEST_GREETING)
+        except OSError:
+            return False
 
     async def start(self) -> Process:
         """Start the server and wait until it accepts clients.
 
+        Until the first start succeeded nobody knows the port, so another one is taken when somebody was faster.
+
         Raises:
             KtError: ``engine_failed`` with the end of its log.
         """
+        for _ in range(_PORT_ATTEMPTS):
+            try:
+                process = await self._start()
+            except KtError:
+                port = free_port(self.port)
+                if self._has_run or port == self.port:
+                    raise
+                self.port = port
+            else:
+                self._has_run = True
+                return process
+        return await self._start()
+
+    async def _start(self) -> Process:
         process = await Process.start_alone(self.command(), self.directory / "nats.lock")
         try:
             await process.until(self.is_ready, _READY_SECONDS)

@@ -79,7 +79,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
         "keys": _service(
             "keys",
             serves=("kt.keys.v1.>",),
-            publish=(*_read(EVENTS), *_consume(EVENTS), *_info(EVENTS)),
+            publish=("kt.cmd.v1.encryption_key", *_read(EVENTS), *_consume(EVENTS), *_info(EVENTS)),
         ),
         "resolver": _service(
             "resolver",

@@ -47,8 +47,10 @@ _SETTINGS: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "'%m [%p] %q%u@%d '",
-    # A failing statement's text and parameters may hold what a log must not.
+    # A failing statement's text, parameters and details may hold what a log must not.
     "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }

@@ -21,6 +21,7 @@ from libs.engines.files import PRIVATE_FILE
 SAME_USER: Final = "same"
 _LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
 _POLL_SECONDS: Final = 0.01
+_EXIT_POLL_SECONDS: Final = 0.1
 _TAIL_BYTES: Final = 8192
 _LOCK_SECONDS: Final = 15.0
 
@@ -96,9 +97,12 @@ class Process:
         """Wait until it ends; False when ``within`` seconds pass first."""
         if self.exit_status is not None:
             return True
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except OSError:
+            return await self._polled_exit(within)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        descriptor = os.pidfd_open(self.pid)
         loop.add_reader(descriptor, _settle, ended)
         try:
             await asyncio.wait_for(ended, within)
@@ -108,6 +112,15 @@ class Process:
             loop.remove_reader(descriptor)
             os.close(descriptor)
         self._popen.wait()
+        return True
+
+    async def _polled_exit(self, within: float | None) -> bool:
+        """For kernels without pidfd_open(2)."""
+        deadline = None if within is None else time.monotonic() + within
+        while self.exit_status is None:
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(_EXIT_POLL_SECONDS)
         return True
 
     async def stop(self, grace: float = 10.0) -> None:

@@ -31,6 +31,7 @@ class Supervised:
         self._start = start
         self._changed = changed
         self._backoff = Backoff()
+        self._last_status: int | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,13 +63,12 @@ class Supervised:
     @property
     def is_hopeless(self) -> bool:
         """True when it does not come up: it died too often in a row, or said itself that a restart is no use."""
-        if self._backoff.deaths_in_a_row == 0 or self.process is None:
-            return False
-        return self.process.exit_status in _HOPELESS or self._backoff.deaths_in_a_row >= _DEATHS_WHILE_STARTING
+        return self._last_status in _HOPELESS or self._backoff.deaths_in_a_row >= _DEATHS_WHILE_STARTING
 
     async def _watch(self, process: Process) -> None:
         while True:
             await process.exited()
+            self._last_status = process.exit_status
             self._backoff = self._backoff.after_death(time.time() - process.started)
             log.warning(
                 "process.ended",
@@ -87,9 +87,14 @@ class Supervised:
             self.restarts += 1
             try:
                 self.process = await self._start()
-            except KtError as error:
+            except (KtError, OSError) as error:
+                # Whatever is in the way, a full disk for one, may go away; giving up would leave the process down.
                 self._backoff = self._backoff.after_death(0.0)
-                log.error("process.not_started", extra={"child": self.name, "detail": error.detail})  # noqa: TRY400
+                log.error("process.not_started", extra={"child": self.name, "detail": _reason(error)})  # noqa: TRY400
                 continue
             self._changed()
             return self.process
+
+
+def _reason(error: KtError | OSError) -> str:
+    return error.detail if isinstance(error, KtError) else error.strerror or type(error).__name__

@@ -31,6 +31,8 @@ from libs.engines.process import Command, Process, log_tail
 from libs.engines.provision import provision
 from libs.engines.supervised import Supervised
 
+log = logging.getLogger(__name__)
+
 ENGINES: Final = ("nats", "postgres")
 SERVICES: Final = ("keys", "command", "resolver", "audit", "api")
 DOOR: Final = "api"
@@ -127,7 +129,8 @@ class _Supervisor:
         """Keep the log files small until it is time to stop."""
         while not stopping.is_set():
             for name in (*self._running, "supervisor"):
-                rotate(self._home.log(name))
+                with _going_on("log.not_rotated"):
+                    rotate(self._home.log(name))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _ROTATE_PAUSE)
 
@@ -144,13 +147,13 @@ class _Supervisor:
     async def _start_engines(self, identities: Identities, nats_port: int) -> dict[str, str]:
         home = self._home
         nats = NatsServer(home.nats, home.log("nats"), identities, port=nats_port)
-        self._nats_url = nats.url
         try:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(self._supervise("nats", nats.start))
                 starting.create_task(self._supervise("postgres", self._postgres.start))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        self._nats_url = nats.url
         return await provision(
             nats_url=nats.url,
             provisioner=read_credentials(identities.creds(PROVISIONER)),
@@ -191,15 +194,24 @@ class _Supervisor:
 
     def _write_state(self) -> None:
         states = {name: process.state for name, process in self._running.items()}
-        self._home.write_state(
-            State(
-                api_url=self._url,
-                nats_url=self._nats_url,
-                supervisor=os.getpid(),
-                ready=self._ready,
-                processes={name: state for name, state in states.items() if state is not None},
-            )
+        state = State(
+            api_url=self._url,
+            nats_url=self._nats_url,
+            supervisor=os.getpid(),
+            ready=self._ready,
+            processes={name: state for name, state in states.items() if state is not None},
         )
+        with _going_on("state.not_written"):
+            self._home.write_state(state)
+
+
+@contextmanager
+def _going_on(event: str) -> Iterator[None]:
+    """A full disk must not end a system that runs."""
+    try:
+        yield
+    except OSError as error:
+        log.error(event, extra={"reason": error.strerror})  # noqa: TRY400
 
 
 async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> None:
@@ -219,7 +231,9 @@ async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> None:
 async def _stop_signals() -> AsyncIterator[asyncio.Event]:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signals.append(signal.SIGHUP)
     for number in signals:
         loop.add_signal_handler(number, stopping.set)
     try:

@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from libs.common.postgres import open_pool
+from nats.aio.client import Client
+
+from libs.common.messaging.bulk import bulk_connection
+from libs.common.messaging.connection import ConnectionGuard
+from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.protocol.audit import LIST
 from libs.common.service import Service, run_service
@@ -18,21 +22,29 @@ from services.audit.application.list_events import ListEventsHandler
 from services.audit.settings import AuditSettings
 
 SUBJECTS: Final = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
+BATCH: Final = 4000
+"""PostgreSQL inserts binary COPY rows 1,000 at a time: in larger batches it works while more rows are prepared."""
+
 POOL_SIZE: Final = 8
 """Two for the projections, the others for readers."""
 
 
 @asynccontextmanager
 async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[None]:
-    async with open_pool(settings.postgres_dsn, "audit", POOL_SIZE) as pool:
-        runners = {
-            stream: ProjectionRunner(service.nc, pool, EntriesProjection(stream, subject))
-            for stream, subject in SUBJECTS.items()
-        }
-        service.background.extend(runner.run for runner in runners.values())
+    guard = ConnectionGuard()
+    async with (
+        bulk_connection(service.name, settings.nats_url, settings.nats_creds, guard) as nc,
+        open_pool(settings.postgres_dsn, "audit", POOL_SIZE) as pool,
+    ):
+        runners = {stream: runner_of(nc, pool, stream) for stream in SUBJECTS}
+        service.background.extend((*(runner.run for runner in runners.values()), guard.until_lost))
         service.positions = lambda: {stream: runner.position for stream, runner in runners.items()}
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), StreamFreshness(service.nc, runners)))
         yield
+
+
+def runner_of(nc: Client, pool: Pool, stream: str) -> ProjectionRunner:
+    return ProjectionRunner(nc, pool, EntriesProjection(stream, SUBJECTS[stream]), batch=BATCH)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from libs.common.service import Service, run_service
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
 from services.command.application.config_variables import ConfigVariables
-from services.command.application.identities import Identities
+from services.command.application.records import Records
 from services.command.settings import CommandSettings
 
 
@@ -22,10 +22,11 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     clock = SystemClock()
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
     variables = ConfigVariables(aggregates, BusSealer(service.client))
-    identities = Identities(aggregates)
+    records = Records(aggregates)
     service.rpc.serve(command.CONFIG_VARIABLE, variables.handle)
-    service.rpc.serve(command.GATEWAY, identities.enroll)
-    service.rpc.serve(command.TOKEN, identities.record_token)
+    service.rpc.serve(command.GATEWAY, records.enroll)
+    service.rpc.serve(command.TOKEN, records.record_token)
+    service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)
     yield
 
 

@@ -14,13 +14,15 @@ from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.service import Service, run_service
 from libs.common.stream_reader import stream_range
-from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
+from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotationNotices, PostgresSealedStore
 from services.keys.adapters.projection import KeysProjection
+from services.keys.adapters.recorder import BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.destruction import Sweeper
 from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
+from services.keys.application.notices import NoticeSender
 from services.keys.application.open_keyring import open_keyring
 from services.keys.application.opening import Opening
 from services.keys.application.sealing import Sealing
@@ -48,7 +50,8 @@ async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[Non
             return runner.position >= last
 
         sweeper = Sweeper(PostgresSealedStore(pool), SystemClock(), caught_up)
-        service.background += [runner.run, sweeper.run]
+        sender = NoticeSender(PostgresRotationNotices(pool), BusRotationRecorder(service.client))
+        service.background += [runner.run, sweeper.run, sender.run]
         service.positions = lambda: {projection.name: runner.position}
         yield
 

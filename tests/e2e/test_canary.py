@@ -278,7 +278,9 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()
     search = Search(canaries.by_path)
     # The words of a question travel to the service that answers it; they may not be stored, logged or repeated.
-    on_the_bus = Search({path: secret for path, secret in canaries.by_path.items() if path not in ("filter", "cursor")})
+    on_the_bus = Search(
+        {path: secret for path, secret in canaries.by_path.items() if path not in ("filter", "cursor")}
+    )
     found = [
         *on_the_bus.bytes(bytes(tap.heard), "the bus"),
         *search.bytes(bytes(witness.answers), "answers to callers"),

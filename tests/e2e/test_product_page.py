@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.provider import Provider
-from demo.stage import Stage, call, eventually
+from demo.stage import Stage, Surprise, call, eventually
 from tests.e2e.conftest import System
 
 ENV_CONFIG = """\
@@ -163,6 +165,38 @@ def test_old_and_new_jwt_keys_work_side_by_side(tmp_path: Path) -> None:
         url = stage.start("up", until="ready ").split()[1]
         assert call("GET", f"{url}/v1/config-variables", first).status == 401
         assert call("GET", f"{url}/v1/config-variables", issued.body["token"]).status == 200
+    finally:
+        stage.close()
+
+
+def test_the_encryption_key_is_rotated_by_a_restart_and_that_is_on_record(tmp_path: Path) -> None:
+    old, new = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+    variable = "KEEPTRUSTS_SECRET_ENCRYPTION_KEY"
+    stage = Stage(tmp_path / "home", {variable: old})
+    references = {"references": ["KEY"]}
+    try:
+        url = stage.start("up", until="ready ").split()[1]
+        token = (stage.home / "admin.token").read_text().strip()
+        assert call("POST", f"{url}/v1/config-variables", token, {"name": "KEY", "value": "kept"}).status == 201
+        stage.close()
+        stage.settings = {variable: new, f"{variable}_PREVIOUS": old}
+        url = stage.start("up", until="ready ").split()[1]
+        assert "kept" in json.dumps(call("POST", f"{url}/v1/machine/resolve", token, references).body)
+
+        def rotations() -> list[dict[str, str]]:
+            items = call("GET", f"{url}/v1/events?filter=type%3Dkt.encryption_key.rotated.v1", token).body["items"]
+            return [item["data"]["detail"] for item in items]
+
+        eventually(lambda: len(rotations()) == 1, "the rotation is on record")
+        stage.close()
+        stage.settings = {variable: new}
+        url = stage.start("up", until="ready ").split()[1]
+        assert "kept" in json.dumps(call("POST", f"{url}/v1/machine/resolve", token, references).body)
+        (rotation,) = rotations()
+        stage.close()
+        stage.settings = {variable: old}
+        with pytest.raises(Surprise, match=rotation["to_fingerprint"]):
+            stage.start("up", until="ready ")
     finally:
         stage.close()
 

@@ -87,7 +87,7 @@ def create(
     "list", examples=("kt vars list --prefix OPENAI", "kt vars list -o json | jq -r '.items[].name'")
 )
 @click.option("--prefix", default="", metavar="TEXT", help="Only names that begin like this.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many. Default: all.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N. Default: all.")
 @pass_session
 def list_(session: Session, prefix: str, limit: int | None) -> None:
     """List config variables by name. Values are not shown."""
@@ -139,7 +139,7 @@ def get(session: Session, name: str) -> None:
 @config_variables.command(examples=('kt vars update OPENAI_API_KEY --description "OpenAI production key"',))
 @name_argument
 @click.option("-d", "--description", metavar="TEXT", help="What it is for. Not secret.")
-@click.option("--sensitive/--no-sensitive", default=None, help="Whether its value is hidden.")
+@click.option("--sensitive/--no-sensitive", default=None, help="A sensitive variable stays sensitive.")
 @if_match_option
 @idempotency_option
 @click.option("--value", "--value-file", "refused", hidden=True, expose_value=False, callback=_use_rotate)
@@ -184,7 +184,10 @@ def update(
 def rotate(
     session: Session, name: str, value_file: Path | None, if_match: str | None, idempotency_key: str | None
 ) -> None:
-    """Give it a new value, as a new version. Gateways take it up at once, without a restart."""
+    """Give a variable a new value, as a new version.
+
+    Gateways take it up at once, without a restart. The older values stay, for `rollback`.
+    """
     headers = write_headers(idempotency_key, if_match)
     value = read_value(value_file, f"New value of {name}")
     body = {"value": value.reveal().decode()}
@@ -194,12 +197,17 @@ def rotate(
 
 @config_variables.command(examples=("kt vars rollback OPENAI_API_KEY --to 2",))
 @name_argument
-@click.option("--to", "version", type=click.IntRange(min=1), required=True, metavar="VERSION", help="See `history`.")
+@click.option(
+    "--to", "version", type=click.IntRange(min=1), required=True, metavar="VERSION", help="Whose value to bring back."
+)
 @if_match_option
 @idempotency_option
 @pass_session
 def rollback(session: Session, name: str, version: int, if_match: str | None, idempotency_key: str | None) -> None:
-    """Bring an older value back, as a new version."""
+    """Bring an older value back, as a new version.
+
+    `kt vars history NAME` shows the versions there are.
+    """
     headers = write_headers(idempotency_key, if_match)
     path = variable_path(name, "/rollback")
     _done(session, "rolled back", connect(session).request("POST", path, body={"version": version}, headers=headers))
@@ -212,7 +220,7 @@ def rollback(session: Session, name: str, version: int, if_match: str | None, id
 @idempotency_option
 @pass_session
 def delete(session: Session, name: str, yes: bool, if_match: str | None, idempotency_key: str | None) -> None:
-    """Delete it, and destroy the values of all its versions.
+    """Delete a variable, and destroy the values of all its versions.
 
     What happened to it stays in the audit log.
     """
@@ -231,10 +239,7 @@ def delete(session: Session, name: str, yes: bool, if_match: str | None, idempot
 @name_argument
 @pass_session
 def history(session: Session, name: str) -> None:
-    """Show what happened to a variable, oldest first.
-
-    Also after it was deleted.
-    """
+    """Show what happened to a variable, oldest first, also after it was deleted."""
     document = connect(session).get(variable_path(name, "/history")).document
     if session.json:
         print_json(document)
@@ -272,7 +277,10 @@ def _done(session: Session, what: str, answer: Answer) -> None:
         return
     found = answer.document
     kind = "sensitive" if found.get("sensitive") else "not sensitive"
-    click.echo(f"{styled(what, 'green')} {clean(str(found.get('name')))}  version {found.get('version')}, {kind}")
+    before = " (carried out before, with the same key)" if answer.replayed else ""
+    click.echo(
+        f"{styled(what, 'green')} {clean(str(found.get('name')))}  version {found.get('version')}, {kind}{before}"
+    )
 
 
 def _with_etag(answer: Answer) -> dict[str, Any]:

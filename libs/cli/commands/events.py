@@ -30,13 +30,17 @@ filter_option = click.option(
     "filter_",
     default="",
     metavar="FILTER",
-    help="Such as 'category=secret_management AND outcome!=success AND time>=2026-11-01'. A final * matches any end.",
+    help="Only these, such as 'outcome=failure AND time>=2026-11-01'. See `kt events --help`.",
 )
 
 
 @click.group(cls=KtGroup)
 def events() -> None:
-    """The audit log: who did what to which secret, and what came of it."""
+    """The audit log: who did what to which secret, and what came of it.
+
+    A filter is terms joined by AND: FIELD=VALUE, FIELD!=VALUE, FIELD=PREFIX* and time>=TIME (>, <=, <). The fields
+    are action, actor, category, correlation, gateway, outcome, resource, resource_type and type.
+    """
 
 
 @events.command(
@@ -73,7 +77,13 @@ def list_(session: Session, filter_: str, limit: int, cursor: str) -> None:
 @events.command(examples=("kt events tail --filter 'outcome=failure'", "kt events tail -n 0 -o json"))
 @filter_option
 @click.option(
-    "-n", "--lines", type=click.IntRange(0, 500), default=10, show_default=True, help="Begin with the last so many."
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 500),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Begin with the last N.",
 )
 @pass_session
 def tail(session: Session, filter_: str, lines: int) -> None:
@@ -136,7 +146,7 @@ def _table() -> Table:
         Column("RESOURCE"),
         Column("VERSION", right=True),
         Column("ACTOR"),
-        Column("POSITION", style=lambda _: "dim"),
+        Column("POSITION", style=lambda _: "dim", optional=True),
     )
 
 
@@ -151,16 +161,16 @@ def _row(item: Mapping[str, Any]) -> Sequence[object]:
         data.get("action", ""),
         result,
         _named(resource),
-        resource.get("version") or _adopted(data.get("detail", {})),
+        resource.get("version") or _adopted(data),
         _named(actor),
         f"{item.get('stream', '')}:{item.get('sequence', '')}",
     ]
 
 
-def _adopted(detail: Mapping[str, Any]) -> object:
-    """The version that a gateway took up, when the event is about one target."""
-    targets = detail.get("targets") or []
-    return targets[0].get("version") or "" if len(targets) == 1 else ""
+def _adopted(data: Mapping[str, Any]) -> object:
+    """The version of a key that a gateway took up, when the event is about one target."""
+    targets = data.get("detail", {}).get("targets") or []
+    return targets[0].get("version", "") if data.get("action") == "adopt" and len(targets) == 1 else ""
 
 
 def _named(thing: Mapping[str, Any]) -> str:

@@ -87,7 +87,10 @@ def run(session: Session, /, **settings: Any) -> None:
 @url_option
 @pass_session
 def reload(session: Session, *, name: str, gateway_url: str | None) -> None:
-    """Read the gateway's config file anew and apply it as a whole; a bad one is refused and the old one stays."""
+    """Make a gateway read its config file anew.
+
+    It is applied as a whole. One with a mistake is refused, and the gateway goes on with the one it has.
+    """
     client = _control(session, name, gateway_url)
     with Progress("reloading"):
         document = client.request("POST", f"{CONTROL}/reload").document or {}
@@ -103,7 +106,10 @@ def reload(session: Session, *, name: str, gateway_url: str | None) -> None:
 @url_option
 @pass_session
 def status(session: Session, *, name: str, gateway_url: str | None) -> None:
-    """Show which key each target uses: reference, version and since when. Never a value."""
+    """Show which key each target of a gateway uses.
+
+    Reference, version and since when; never a value.
+    """
     document = _control(session, name, gateway_url).get(f"{CONTROL}/status").document
     if session.json:
         print_json(document)
@@ -124,7 +130,7 @@ def status(session: Session, *, name: str, gateway_url: str | None) -> None:
 @gateway.command("list", examples=("kt gateway list",))
 @pass_session
 def list_(session: Session) -> None:
-    """List the gateways that have reported to this system, and the versions they use."""
+    """List the gateways of the system, and the versions they use."""
     document = connect(session).get("/v1/gateways").document
     if session.json:
         print_json(document)

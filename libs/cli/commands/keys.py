@@ -22,7 +22,10 @@ def keys() -> None:
 @keys.command()
 @pass_session
 def status(session: Session) -> None:
-    """Show the encryption keys: which master key wraps them, how many values each protects."""
+    """Show the keys, what wraps them, and how many values each protects.
+
+    Keys are named by fingerprint and id; key material is never shown.
+    """
     document = connect(session).get("/v1/encryption-keys").document
     if session.json:
         print_json(document)

@@ -7,11 +7,22 @@ subject, reply subject and body, so a bulk subscription gets just these.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from libs.common.errors import KtError
+from libs.common.messaging.connection import CONNECT_TIMEOUT_S, ConnectionGuard, connect_options
+
+CLOSE_TIMEOUT_S: Final = 2.0
 
 BulkCallback = Callable[[bytes, bytes, bytes], None]
 """Takes subject, reply subject and body. It is called between two reads of the socket, so it must not do more than
@@ -43,3 +54,24 @@ class BulkClient(Client):
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._bulk.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+
+
+@asynccontextmanager
+async def bulk_connection(name: str, url: str, creds: Path, guard: ConnectionGuard) -> AsyncIterator[BulkClient]:
+    """Connect as the service ``name``.
+
+    Raises:
+        KtError: ``unavailable`` after 30 s without a server.
+    """
+    client = BulkClient()
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await client.connect(url, user_credentials=str(creds), **connect_options(name, guard))
+    except (NatsError, OSError, TimeoutError) as error:
+        raise KtError("unavailable", f"The message bus at {url} can't be reached.", "Is it running?") from error
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(NatsError, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await client.close()

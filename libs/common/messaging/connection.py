@@ -32,6 +32,14 @@ class ConnectionGuard:
     async def on_closed(self) -> None:
         self.closed.set()
 
+    async def until_lost(self) -> None:
+        """
+        Raises:
+            KtError: ``unavailable``, once the connection is lost for good.
+        """
+        await self.closed.wait()
+        raise KtError("unavailable", "The connection to the message bus was lost for good; restarting.")
+
     async def on_disconnected(self) -> None:
         log.warning("nats.disconnected")
 

@@ -67,6 +67,16 @@ class RecordToken(Message):
     references: tuple[str, ...]
 
 
+class RecordKeyRotation(Message):
+    """Put on record that an org's keys were wrapped anew under another master key."""
+
+    command_id: str
+    caller: Caller
+    from_fingerprint: str
+    to_fingerprint: str
+    rewrapped: int
+
+
 class Recorded(Message):
     sequence: int
 
@@ -77,3 +87,6 @@ CONFIG_VARIABLE = Endpoint(
 )
 GATEWAY = Endpoint("kt.cmd.v1.gateway", _QUEUE, EnrollGateway, Recorded, "Enroll a gateway")
 TOKEN = Endpoint("kt.cmd.v1.token", _QUEUE, RecordToken, Recorded, "Record the issue of a token")
+ENCRYPTION_KEY = Endpoint(
+    "kt.cmd.v1.encryption_key", _QUEUE, RecordKeyRotation, Recorded, "Record a rotation of the master key"
+)

@@ -93,7 +93,7 @@ def _term(scanner: _Scanner) -> Term:
 
 def _value(scanner: _Scanner) -> tuple[str, bool]:
     start = scanner.position
-    value = scanner.read_text()
+    value = "" if scanner.sees("*") else scanner.read_text()
     prefix = scanner.skip("*")
     if prefix and not value:
         raise _expected(start, 'some text before *; `field!=""` finds entries in which the field is set')
@@ -133,8 +133,11 @@ class _Scanner:
         self.position = found.end()
         return found.group()
 
+    def sees(self, character: str) -> bool:
+        return self._text.startswith(character, self.position)
+
     def skip(self, character: str) -> bool:
-        found = self._text.startswith(character, self.position)
+        found = self.sees(character)
         self.position += found
         return found
 

@@ -20,12 +20,10 @@ class ClientTokenKeys(Protocol):
         """Raises: KtError when they can't be asked for."""
 
 
-async def follow_client_keys(
-    source: ClientTokenKeys, data_plane: DataPlane, known: ClientTokens, every_s: float = EVERY_S
-) -> None:
+async def follow_client_keys(source: ClientTokenKeys, data_plane: DataPlane, known: ClientTokens) -> None:
     """Until cancelled. While nobody answers, the keys known stay in force."""
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(EVERY_S)
         try:
             current = await source.client_tokens()
             if current != known:

@@ -58,8 +58,11 @@ def build_config(data: Mapping[str, Any], digest: str, environment: Mapping[str,
 def _audit_logger(data: Mapping[str, Any]) -> AuditLogger | None:
     if "audit-logger" not in data.get("policies", {}).get("chain", ()):
         return None
-    settings = data["policies"].get("policy") or data.get("policy") or {}
-    return AuditLogger(**settings.get("audit-logger", {}))
+    policies = data["policies"].get("policy") or data.get("policy") or {}
+    settings = policies.get("audit-logger", {})
+    if "retention_days" in settings:
+        settings = {**settings, "retention_days": int(settings["retention_days"])}
+    return AuditLogger(**settings)
 
 
 class _Builder:

@@ -48,5 +48,5 @@ CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-ap
 STRIPPED_HEADERS: Final = (*CREDENTIAL_HEADERS, "proxy-authorization", "cookie")
 """Taken off every request, whatever the target's header is, before the target's key is put on."""
 
-STRIPPED_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token", "token")
-"""Query parameters that some providers read a key from. A key in a URL ends up in logs: taken off, never accepted."""
+CREDENTIAL_PARAMETERS: Final = ("key", "api_key", "api-key", "apikey", "access_token")
+"""Query parameters that some providers read a key from. A key in a URL ends up in logs: such a request is refused."""

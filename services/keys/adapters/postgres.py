@@ -14,7 +14,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from libs.common.errors import KtError
 from libs.common.postgres import Connection, Pool
 from services.keys.adapters import sql
-from services.keys.application.ports import KeyringTransaction
+from services.keys.application.ports import KeyringTransaction, RotationNotice
 from services.keys.domain.keyring import KeyringEntry, Purpose
 from services.keys.domain.sealed import Binding, SealedValue
 
@@ -94,6 +94,28 @@ class _Transaction:
         row = await (await self._connection.execute(sql.HAS_SEALED_VALUES)).fetchone()
         return row is not None and bool(row[0])
 
+    async def notice(self, notice: RotationNotice) -> None:
+        values = (UUID(notice.id), notice.org, notice.from_fingerprint, notice.to_fingerprint, notice.rewrapped)
+        await self._connection.execute(sql.ADD_NOTICE, values)
+
+
+class PostgresRotationNotices:
+    """Implements ``RotationNotices``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def pending(self) -> Sequence[RotationNotice]:
+        with _answering():
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(sql.NOTICES)).fetchall()
+        return [RotationNotice(str(row[0]), *row[1:]) for row in rows]
+
+    async def done(self, notice_id: str) -> None:
+        with _answering():
+            async with self._pool.connection() as connection:
+                await connection.execute(sql.NOTICE_DONE, (UUID(notice_id),))
+
 
 class PostgresSealedStore:
     """Implements ``SealedStore``."""
@@ -146,4 +168,4 @@ def _entry(row: tuple[Any, ...]) -> KeyringEntry:
 
 def _value(row: tuple[Any, ...]) -> SealedValue:
     sealed_id, org, kind, name, key_id, wrapped_data_key, ciphertext = row
-    return SealedValue(Binding(org, kind, name, str(sealed_id)), str(key_id), wrapped_data_key, ciphertext)
+    return SealedValue(Binding(org, kind, name, sealed_id), key_id, wrapped_data_key, ciphertext)

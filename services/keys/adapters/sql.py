@@ -23,6 +23,14 @@ REWRAP_ENTRY: Final = "UPDATE keyring SET wrapped = %s, master_fingerprint = %s 
 
 RETIRE_ENTRY: Final = "UPDATE keyring SET retired_at = %s WHERE id = %s AND retired_at IS NULL"
 
+_NOTICE: Final = "id, org, from_fingerprint, to_fingerprint, rewrapped"
+
+ADD_NOTICE: Final = f"INSERT INTO rotation_notices ({_NOTICE}) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608 - a constant
+
+NOTICES: Final = f"SELECT {_NOTICE} FROM rotation_notices ORDER BY id"  # noqa: S608 - a constant
+
+NOTICE_DONE: Final = "DELETE FROM rotation_notices WHERE id = %s"
+
 HAS_SEALED_VALUES: Final = "SELECT EXISTS (SELECT FROM sealed_values)"
 
 VALUES_BY_KEY: Final = "SELECT key_id, count(*) FROM sealed_values GROUP BY key_id"
@@ -40,7 +48,9 @@ disk when it returns, whatever the server's default. The wrapped data key that c
 new one; data keys are random."""
 
 VALUES: Final = """
-SELECT id, org, kind, name, key_id, wrapped_data_key, ciphertext FROM sealed_values WHERE id = ANY(%s::uuid[])
+SELECT id::text, org, kind, name, key_id::text, wrapped_data_key, ciphertext
+  FROM sealed_values
+ WHERE id = ANY(%s::uuid[])
 """
 
 SWEEP: Final = """

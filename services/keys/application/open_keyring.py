@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from libs.common.errors import KtError
 from services.keys.application.forge import Forge
+from services.keys.application.notices import rotation_notices
 from services.keys.application.ports import KeyringStore, KeyringTransaction
 from services.keys.domain.keyring import SYSTEM_WIDE, Inspection, KeyringEntry, Purpose, UnwrappedKey, inspect
 from services.keys.domain.master import VARIABLE, MasterKey
@@ -47,6 +48,8 @@ async def open_keyring(store: KeyringStore, forge: Forge, previous: Sequence[Mas
         rewrapped = [forge.wrap(key) for key in found.superseded]
         for key in rewrapped:
             await keyring.rewrap(key.entry)
+        for notice in rotation_notices(found.superseded, forge):
+            await keyring.notice(notice)
         opened = [*found.current, *rewrapped]
         opened += [await _replace(keyring, forge, purpose, found) for purpose in _missing(opened)]
     for entry in found.damaged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -14,6 +15,17 @@ from services.keys.domain.sealed import SealedValue
 class Entropy(Protocol):
     def __call__(self, size: int, /) -> bytes:
         """That many bytes fit for keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationNotice:
+    """An org's keys were wrapped anew under another master key. ``rewrapped`` counts the system-wide ones too."""
+
+    id: str
+    org: str
+    from_fingerprint: str
+    to_fingerprint: str
+    rewrapped: int
 
 
 class KeyringTransaction(Protocol):
@@ -33,6 +45,9 @@ class KeyringTransaction(Protocol):
 
     async def has_sealed_values(self) -> bool: ...
 
+    async def notice(self, notice: RotationNotice) -> None:
+        """Remember, together with the change, what has still to be put on record."""
+
 
 class KeyringStore(Protocol):
     def writing(self) -> AbstractAsyncContextManager[KeyringTransaction]:
@@ -46,6 +61,17 @@ class KeyringStore(Protocol):
 
     async def values_by_key(self) -> Mapping[str, int]:
         """How many sealed values depend on each key-encryption key."""
+
+
+class RotationNotices(Protocol):
+    async def pending(self) -> Sequence[RotationNotice]: ...
+
+    async def done(self, notice_id: str) -> None: ...
+
+
+class RotationRecorder(Protocol):
+    async def record(self, notice: RotationNotice) -> None:
+        """Store the event; once, however often it is asked. Raises: KtError when that is not sure."""
 
 
 class SealedStore(Protocol):

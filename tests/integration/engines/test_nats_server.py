@@ -66,3 +66,17 @@ async def test_a_second_server_on_the_same_store_waits_for_the_first(tmp_path: P
     process = await starting
     assert first.exit_status is not None
     await process.stop()
+
+
+async def test_a_port_that_somebody_took_first_is_left_to_them(tmp_path: Path) -> None:
+    identities = ensure_identities(tmp_path / "identities", datetime.now(UTC))
+    others = ensure_identities(tmp_path / "others", datetime.now(UTC))
+    other = NatsServer(tmp_path / "other", tmp_path / "other.log", others)
+    server = NatsServer(tmp_path / "nats", tmp_path / "nats.log", identities)
+    other.port = server.port
+    first = await other.start()
+    second = await server.start()
+    assert server.port != other.port
+    assert server.is_ready()
+    await first.stop()
+    await second.stop()

@@ -47,13 +47,13 @@ class Provider:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                await self._answer(await self._read(reader), writer)
+                await self._answer(await self.read(reader), writer)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Seen:
+    async def read(self, reader: asyncio.StreamReader) -> Seen:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *rest = head.rstrip("\r\n").split("\r\n")
         headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in rest)}
@@ -73,14 +73,14 @@ class Provider:
 
     async def _answer(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
         if seen.key not in self.accepted:
-            await self._json(writer, "401 Unauthorized", {"error": {"code": "invalid_api_key"}})
+            await self.json(writer, "401 Unauthorized", {"error": {"code": "invalid_api_key"}})
         elif b'"stream": true' in seen.body:
             await self._events(writer)
         else:
-            await self._json(writer, "200 OK", {"object": "chat.completion"})
+            await self.json(writer, "200 OK", {"object": "chat.completion"})
 
     @staticmethod
-    async def _json(writer: asyncio.StreamWriter, status: str, document: object) -> None:
+    async def json(writer: asyncio.StreamWriter, status: str, document: object) -> None:
         body = json.dumps(document).encode()
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)

@@ -16,6 +16,7 @@ import psutil
 from services.gateway.main import Ready, run_gateway
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.http_client import Answer, request
+from tests.integration.gateway.provider import Provider, Seen
 from tests.integration.gateway.system import System
 
 CLIENT_KEY = "client-key-for-tests-0123"
@@ -136,12 +137,34 @@ async def eventually(condition: Callable[[], Any], within_s: float = 10.0) -> No
             await asyncio.sleep(0.005)
 
 
+def admin_socket() -> Path:
+    (found,) = Path(tempfile.gettempdir()).glob("kt-gateway-*/admin.sock")
+    return found
+
+
 async def envoy_admin(path: str) -> bytes:
     """Ask the admin interface of the one gateway of this test."""
-    (socket,) = Path(tempfile.gettempdir()).glob("kt-gateway-*/admin.sock")
-    reader, writer = await asyncio.open_unix_connection(str(socket))
+    reader, writer = await asyncio.open_unix_connection(str(admin_socket()))
     writer.write(f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode())
     async with asyncio.timeout(10):
         answer = await reader.read()
     writer.close()
     return answer
+
+
+@asynccontextmanager
+async def fake_api(status: int, document: object) -> AsyncIterator[tuple[str, list[Seen]]]:
+    """An API that always gives this answer, and the requests it got."""
+    provider = Provider()
+    requests: list[Seen] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await provider.read(reader))
+        await provider.json(writer, f"{status} Status", document)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+    finally:
+        server.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 from pathlib import Path
 
@@ -43,13 +43,12 @@ async def test_each_provider_gets_its_key_in_its_own_header_and_nothing_of_the_c
             for client_header in CREDENTIAL_HEADERS:
                 value = f"Bearer {token}" if client_header == "authorization" else token
                 headers = {**JSON, client_header: value, "cookie": f"session={token}"}
-                query = f"?key={token}&api-key={token}&access_token={token}&alt=sse"
-                answer = await request(gw.port, "POST", f"/v1/chat/completions{query}", headers, CHAT)
+                answer = await request(gw.port, "POST", "/v1/chat/completions?alt=sse&x=%20", headers, CHAT)
                 assert answer.status == 200, (client_header, answer)
         assert len(upstream.seen) == len(CREDENTIAL_HEADERS)
         for seen in upstream.seen:
             assert seen.headers[header] == f"{prefix}provider-key-1"
-            assert seen.path == "/v1/chat/completions?alt=sse"
+            assert seen.path == "/v1/chat/completions?alt=sse&x=%20"
             assert token not in str(seen.headers)
             assert not (set(CREDENTIAL_HEADERS) - {header}) & set(seen.headers)
             assert seen.headers["host"] == f"127.0.0.1:{upstream.port}"
@@ -69,6 +68,23 @@ async def test_other_credential_headers_sent_along_are_taken_off_too(tmp_path: P
         assert seen.headers["authorization"] == "Bearer provider-key-1"
         assert "x-api-key" not in seen.headers
         assert "proxy-authorization" not in seen.headers
+
+
+async def test_a_credential_in_the_url_is_refused_and_not_sent_on(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            for parameter in ("key", "api-key", "api_key", "access_token"):
+                for path in ("/v1/models", "/targets/t1/v1/models"):
+                    url = f"{path}?alt=sse&{parameter}={system.client_token()}"
+                    assert (await gw.chat(url, accept="*/*")).status == 401, (
+                        "no credential, as far as this gateway goes"
+                    )
+                    answer = await gw.chat(url)
+                    assert (answer.status, answer.code) == (400, "credential_in_url")
+        assert upstream.seen == []
 
 
 async def test_an_answer_of_the_provider_comes_back_as_it_is(tmp_path: Path) -> None:
@@ -126,15 +142,15 @@ def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """A self-signed certificate for localhost: the bundle that trusts it, and a server context with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -142,9 +158,7 @@ def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     bundle, private = folder / "ca.pem", folder / "key.pem"
     bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(bundle, private)

@@ -99,7 +99,7 @@ async def test_no_spelling_of_a_path_leaves_the_base_url_or_reaches_the_control_
             assert (answer.status, answer.code) == (400, "invalid_request")
         for path in ("/-/../-/keeptrusts/v1/status", "//-/keeptrusts/v1/status", "/%2d/keeptrusts/v1/status"):
             answer = await send(gw, path)
-            assert answer.status in (403, 404) or provider.seen[-1].path == path, path
+            assert answer.status in (403, 404, 405) or provider.seen[-1].path == path, path
 
 
 async def test_a_body_of_several_megabytes_is_routed_by_its_model(tmp_path: Path) -> None:

@@ -98,9 +98,7 @@ async def test_a_name_in_a_path_is_checked_alike(system: System, name: str, suff
     ],
 )
 @pytest.mark.parametrize("target", [PATH, f"{PATH}/A/rotate"])
-async def test_a_value_that_can_t_be_stored_is_refused(
-    system: System, value: object, code: str, target: str
-) -> None:
+async def test_a_value_that_can_t_be_stored_is_refused(system: System, value: object, code: str, target: str) -> None:
     document: dict[str, Any] = {"value": value}
     answer = await system.ask("POST", target, document if "rotate" in target else {"name": "A", **document})
 
@@ -209,7 +207,14 @@ async def test_a_body_that_is_no_object_is_refused(system: System, document: obj
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/x-www-form-urlencoded", "application/merge-patch+json", "application/json;charset=latin-1", "multipart/form-data; boundary=x"],
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/merge-patch+json",
+        "application/json;charset=latin-1",
+        "multipart/form-data; boundary=x",
+    ],
 )
 async def test_a_body_of_another_type_is_refused(system: System, content_type: str) -> None:
     answer = await sent_raw(system, b'{"name": "A", "value": "v"}', **{"Content-Type": content_type})

@@ -43,9 +43,7 @@ async def test_the_transport_key_is_asked_for_anew_after_a_while(system: System)
 async def test_a_new_transport_key_costs_one_attempt_with_the_same_command_id(system: System) -> None:
     await system.ask("POST", "/v1/config-variables", CREATE)
     fresh = BoxPrivateKey.generate()
-    system.bus.on(
-        keys.TRANSPORT_KEY, lambda _: keys.TransportKeyReply(key_id="t2", public_key=fresh.public.encoded)
-    )
+    system.bus.on(keys.TRANSPORT_KEY, lambda _: keys.TransportKeyReply(key_id="t2", public_key=fresh.public.encoded))
     system.bus.fails(command.CONFIG_VARIABLE, UNDECRYPTABLE)
 
     answer = await system.ask("POST", "/v1/config-variables", CREATE)

@@ -57,7 +57,7 @@ class FakeApi:
         self._server.shutdown()
         self._server.server_close()
 
-    def _reply(self, asked: Asked) -> Reply:
+    def reply(self, asked: Asked) -> Reply:
         self.asked.append(asked)
         answers = self._answers.get((asked.method, asked.path))
         if not answers:
@@ -66,42 +66,42 @@ class FakeApi:
         return answer if isinstance(answer, Reply) else answer(asked)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        api = self
+        return type("Handler", (_Handler,), {"api": self})
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def setup(self) -> None:
-                super().setup()
-                api.connections += 1
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: FakeApi
 
-            def answer(self) -> None:
-                parts = urlsplit(self.path)
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                reply = api._reply(
-                    Asked(
-                        method=self.command,
-                        path=parts.path,
-                        query={name: values[0] for name, values in parse_qs(parts.query).items()},
-                        headers={name.lower(): value for name, value in self.headers.items()},
-                        body=json.loads(raw) if raw else None,
-                    )
-                )
-                if reply.hang_up:
-                    self.close_connection = True
-                    return
-                content = reply.raw if reply.raw is not None else json.dumps(reply.document).encode()
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content) if reply.status != 204 else 0))
-                self.end_headers()
-                if reply.status != 204:
-                    self.wfile.write(content)
+    def setup(self) -> None:
+        super().setup()
+        self.api.connections += 1
 
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+    def answer(self) -> None:
+        parts = urlsplit(self.path)
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        reply = self.api.reply(
+            Asked(
+                method=self.command,
+                path=parts.path,
+                query={name: values[0] for name, values in parse_qs(parts.query).items()},
+                headers={name.lower(): value for name, value in self.headers.items()},
+                body=json.loads(raw) if raw else None,
+            )
+        )
+        if reply.hang_up:
+            self.close_connection = True
+            return
+        content = reply.raw if reply.raw is not None else json.dumps(reply.document).encode()
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content) if reply.status != 204 else 0))
+        self.end_headers()
+        if reply.status != 204:
+            self.wfile.write(content)
 
-            def log_message(self, *_: Any) -> None:
-                pass
+    do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
-        return Handler
+    def log_message(self, *_: Any) -> None:
+        pass

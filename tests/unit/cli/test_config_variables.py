@@ -36,6 +36,11 @@ def test_create_sends_the_piped_value_and_shows_name_and_version(kt: Kt, api: Fa
     assert api.asked[0].headers["idempotency-key"]
 
 
+def test_a_repeated_command_says_that_it_was_carried_out_before(kt: Kt, api: FakeApi) -> None:
+    api.on("POST", PATH, Reply(201, VARIABLE, {"ETag": '"7"', "Idempotency-Replayed": "true"}))
+    assert "carried out before" in kt("vars", "create", "K", "--idempotency-key", "k", stdin=b"v").out
+
+
 def test_vars_is_short_for_config_variables(kt: Kt, api: FakeApi) -> None:
     api.on("GET", PATH, Reply(200, {"items": [], "next_cursor": None}))
     assert kt("vars", "list").code == kt("config-variables", "list").code == 0

@@ -127,7 +127,17 @@ def test_a_home_of_somebody_else_is_not_used(kt: Kt, api: FakeApi, monkeypatch: 
     assert "belongs to another user" in ended.err
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "host:8080", "http://", "http://u:p@host", "http://h?x=1", "http://h:x"])
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o722])
+def test_a_home_that_others_can_change_is_not_used(kt: Kt, api: FakeApi, home: Path, mode: int) -> None:
+    home.chmod(mode)
+    ended = kt("vars", "list")
+    assert (ended.code, api.asked) == (2, [])
+    assert "chmod 700" in ended.err
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "host:8080", "http:///path", "http://u:p@host", "http://h?x=1", "http://h:x"]
+)
 def test_an_address_that_is_none_is_refused_without_repeating_it(kt: Kt, url: str) -> None:
     ended = kt("vars", "list", "--api-url", url)
     assert ended.code == 2

@@ -117,9 +117,8 @@ def test_nothing_listening_is_unreachable_at_once() -> None:
 
 
 def test_silence_ends_after_the_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(KtError, match="nothing within 0 seconds"):
-            _client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1).get("/x")
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(KtError, match="nothing within 0 seconds"):
+        _client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1).get("/x")
 
 
 def test_what_does_not_speak_http_is_unreachable() -> None:

@@ -92,6 +92,16 @@ def test_a_table_is_aligned_and_marks_what_is_empty(capsys: pytest.CaptureFixtur
     ]
 
 
+def test_a_narrow_terminal_does_without_optional_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    for columns, titles in (("20", ["NAME"]), ("80", ["NAME", "POSITION"])):
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stdout", terminal)
+        monkeypatch.setenv("COLUMNS", columns)
+        Table(Column("NAME"), Column("POSITION", optional=True)).print([["a-name", "a-long-position"]])
+        assert terminal.getvalue().splitlines()[0].split() == titles
+
+
 def test_on_a_terminal_the_last_column_is_cut_to_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)

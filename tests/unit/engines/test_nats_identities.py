@@ -27,8 +27,8 @@ from libs.common.secret import Secret
 from libs.engines.identities import ensure_identities
 
 NOW = datetime(2026, 11, 23, 7, 39, 3, tzinfo=UTC)
-ACCOUNT = new_seed(NkeyKind.ACCOUNT)
-USER = new_seed(NkeyKind.USER)
+ACCOUNT = new_seed(NkeyKind.ACCOUNT, lambda count: b"a" * count)
+USER = new_seed(NkeyKind.USER, lambda count: b"u" * count)
 
 
 def decoded(part: str) -> bytes:

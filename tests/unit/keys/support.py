@@ -23,7 +23,7 @@ from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
 from services.keys.application.open_keyring import OpenedKeyring, open_keyring
 from services.keys.application.opening import Opened, Opening, OpenItem, SealedReference
-from services.keys.application.ports import KeyringStore, KeyringTransaction, SealedStore
+from services.keys.application.ports import KeyringStore, KeyringTransaction, RotationNotice, SealedStore
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import Status
 from services.keys.domain.keyring import KeyringEntry, Purpose
@@ -83,6 +83,7 @@ class Memory:
     values: dict[str, SealedValue] = field(default_factory=dict)
     sealed_at: dict[str, datetime] = field(default_factory=dict)
     references: set[Binding] = field(default_factory=set)
+    notices: list[RotationNotice] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def stores(self) -> Stores:
@@ -91,9 +92,9 @@ class Memory:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[KeyringTransaction]:
         async with self.lock:
-            copy = Memory(dict(self.entries_), self.values)
+            copy = Memory(dict(self.entries_), self.values, notices=list(self.notices))
             yield copy
-            self.entries_ = copy.entries_
+            self.entries_, self.notices = copy.entries_, copy.notices
 
     async def entries(self) -> Sequence[KeyringEntry]:
         return list(self.entries_.values())
@@ -113,6 +114,9 @@ class Memory:
 
     async def retire(self, key_id: str, now: datetime) -> None:
         self.entries_[key_id] = replace(self.entries_[key_id], retired_at=now)
+
+    async def notice(self, notice: RotationNotice) -> None:
+        self.notices.append(notice)
 
     async def has_sealed_values(self) -> bool:
         return bool(self.values)

@@ -38,7 +38,8 @@ def bare_app() -> FastAPI:
         title="keeptrusts",
         openapi_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
+        # The routes are complete; including their routers would add a second matching to every request.
+        routes=all_routes(),
         # FastAPI's own telemetry keeps request bodies and validation input at hand for exporters.
         telemetry={
             "tracing": False,
@@ -48,7 +49,5 @@ def bare_app() -> FastAPI:
             "auto_configure": False,
         },
     )
-    for router in ROUTERS:
-        app.include_router(router)
     install_problem_handlers(app)
     return app

@@ -1,5 +1,5 @@
-"""HTTP/1.1 connections with the bounds that uvicorn leaves open: on the time a request takes to arrive, on the size of
-its head, on what follows its answer, on the number of connections."""
+"""HTTP/1.1 connections with the bounds that uvicorn leaves open: on the time a request takes to arrive, the size of
+its head, what follows its answer, the number of connections."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._arriving = False
+        self._ended = False
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -42,24 +43,27 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        self._ended = False
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        # What came with the end of another request is not counted: how much of it is this head can't be told.
+        self._head_bytes += len(data) if self._in_head and not self._ended else 0
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The head of the request is larger than {MAX_HEAD_BYTES:,} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._arriving = True
-        self._head_bytes = 0
         self._arrive_within(HEAD_TIMEOUT_S)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
         self._arrive_within(BODY_TIMEOUT_S)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._arriving = False
+        self._ended = True
         self._stop_timer()
         super().on_message_complete()
 
@@ -83,9 +87,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
-        if self._arriving and not (self.cycle and self.cycle.response_started) and not self.transport.is_closing():
-            self._refuse(KtError("request_timeout", "The request did not arrive in time."), HTTPStatus.REQUEST_TIMEOUT)
+        if self._arriving and not self._is_answering() and not self.transport.is_closing():
+            error = KtError("request_timeout", "The request did not arrive in time.")
+            self._refuse(error, HTTPStatus.REQUEST_TIMEOUT)
         self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Whether another answer would come into the middle of one: to this request, or to the one before its head."""
+        cycle: Any = self.cycle
+        return cycle is not None and (not cycle.response_complete if self._in_head else cycle.response_started)
 
     def _refuse(self, error: KtError, status: HTTPStatus) -> None:
         body = bytes(problem_response(error, "").body)

@@ -25,6 +25,10 @@ _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class ApiRoute(APIRoute):
     """A route with a contract: token and scope first, then the body, then FastAPI's own handling."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self.operation_id = self.name
+
     def get_route_handler(self) -> _Handler:
         scope = required_scope(self.openapi_extra)
         media_types = (JSON, MERGE_PATCH) if "PATCH" in (self.methods or ()) else (JSON,)

@@ -67,7 +67,7 @@ class HttpServer:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes a free one.
+    """A socket that takes connections; port 0 takes a free one.
 
     Raises:
         KtError: ``misconfigured`` when the address is taken or not one of this machine's.
@@ -77,6 +77,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(BACKLOG)
     except OSError as error:
         raise KtError(
             "misconfigured",

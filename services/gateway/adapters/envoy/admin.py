@@ -13,7 +13,7 @@ _POLL_S: Final = 0.02
 
 
 class AdminError(Exception):
-    """Envoy does not answer on its admin socket."""
+    """Envoy does not do what it is asked on its admin socket."""
 
 
 class Admin:
@@ -43,12 +43,15 @@ class Admin:
             await asyncio.sleep(_POLL_S)
 
     async def drain_listeners(self) -> None:
-        """Take no further connections, and tell clients on open ones to go.
+        """Take no further connections, and let every answer on an open one say that it is the last.
 
         Raises:
             AdminError: Envoy does not answer.
         """
-        await self._request("POST", "/drain_listeners?graceful&skip_exit")
+        for path in ("/healthcheck/fail", "/drain_listeners"):
+            status, _ = await self._request("POST", path)
+            if status != HTTPStatus.OK:
+                raise AdminError(f"{path} answered {status}")
 
     async def _request(self, method: str, path: str) -> tuple[int, str]:
         try:

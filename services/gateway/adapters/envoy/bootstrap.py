@@ -16,11 +16,9 @@ from services.gateway.adapters.envoy.names import (
     MODEL_FILTER,
     MODEL_KEY,
     MODEL_NAMESPACE,
-    QUERY_FILTER,
     ROUTE_CONFIG,
     XDS_CLUSTER,
 )
-from services.gateway.domain.providers import STRIPPED_PARAMETERS
 
 Json = dict[str, Any]
 
@@ -124,7 +122,6 @@ def _filters() -> list[Json]:
     return [
         _delivered(CLIENT_AUTH_FILTER, JWT_FILTER, API_KEY_FILTER, RBAC_FILTER),
         _delivered(CLIENT_ORG_FILTER, RBAC_FILTER),
-        {"name": QUERY_FILTER, "typed_config": _strip_parameters()},
         {"name": MODEL_FILTER, "typed_config": _read_model()},
         {
             "name": "envoy.filters.http.router",
@@ -136,11 +133,6 @@ def _filters() -> list[Json]:
 def _delivered(name: str, *types: str) -> Json:
     """A filter whose configuration the agent delivers. Until it has come the listener takes no request."""
     return {"name": name, "config_discovery": {"config_source": _ADS, "type_urls": [TYPE + type_ for type_ in types]}}
-
-
-def _strip_parameters() -> Json:
-    mutations = {"query_parameter_mutations": [{"remove": parameter} for parameter in STRIPPED_PARAMETERS]}
-    return {"@type": f"{_HTTP}header_mutation.v3.HeaderMutation", "mutations": mutations}
 
 
 def _read_model() -> Json:

@@ -13,7 +13,7 @@ _CEL: Final = f"{TYPE}envoy.extensions.access_loggers.filters.cel.v3.ExpressionF
 _BY_STATUS: Final = {
     400: ("invalid_request", "The request is not valid HTTP for this gateway."),
     401: ("unauthenticated", "The request carries no valid client credential for this gateway."),
-    403: ("forbidden", "The client credential belongs to another organisation."),
+    403: ("forbidden", "The client credential is meant for another gateway or organisation."),
     404: ("not_found", "The gateway has nothing at this path."),
     408: ("timeout", "The request did not arrive in time."),
     413: ("body_too_large", "The request body is too large."),

@@ -13,7 +13,6 @@ CONTROL_CLUSTER: Final = "keeptrusts-agent-control"
 CLIENT_AUTH_FILTER: Final = "keeptrusts.client_auth"
 CLIENT_ORG_FILTER: Final = "keeptrusts.client_org"
 MODEL_FILTER: Final = "keeptrusts.model"
-QUERY_FILTER: Final = "keeptrusts.query"
 
 MODEL_NAMESPACE: Final = "keeptrusts.gateway"
 MODEL_KEY: Final = "model"

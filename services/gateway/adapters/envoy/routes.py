@@ -17,7 +17,7 @@ from services.gateway.adapters.envoy.names import (
     MODEL_NAMESPACE,
     ROUTE_CONFIG,
 )
-from services.gateway.domain.providers import STRIPPED_HEADERS
+from services.gateway.domain.providers import CREDENTIAL_PARAMETERS, STRIPPED_HEADERS
 from services.gateway.domain.routing import TARGET_PREFIX, RoutingPlan, Rule
 
 Json = dict[str, Any]
@@ -31,10 +31,11 @@ _HIDDEN_HEADERS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-envoy-exter
 
 
 def route_configuration(plan: RoutingPlan) -> Json:
-    """Control and unknown targets first, then the plan's rules in their order."""
+    """The gateway's own answers among the plan's rules: by path, by model, then the first target."""
     *special, fallback = plan.rules
     routes = [
         _control(),
+        *(_credential_in_url(parameter) for parameter in CREDENTIAL_PARAMETERS),
         *(_route(rule, reads_body=False) for rule in special if rule.path_prefix),
         _unknown_target(),
         *(_route(rule, reads_body=True) for rule in special if rule.model),
@@ -59,11 +60,22 @@ def _control() -> Json:
     }
 
 
+def _credential_in_url(parameter: str) -> Json:
+    # Refused, not taken off: Envoy's filter that edits query parameters writes them back without percent-encoding.
+    match = {"prefix": "/", "query_parameters": [{"name": parameter, "present_match": True}]}
+    message = f"The query parameter {parameter} is not accepted: send the client credential in a header."
+    return _answer(match, 400, "credential_in_url", message)
+
+
 def _unknown_target() -> Json:
-    document = json.dumps(error_body("unknown_target", "No target of this gateway has the id in the path."))
+    message = "No target of this gateway has the id in the path."
+    return _answer({"prefix": TARGET_PREFIX}, 404, "unknown_target", message)
+
+
+def _answer(match: Json, status: int, code: str, message: str) -> Json:
     return {
-        "match": {"prefix": TARGET_PREFIX},
-        "direct_response": {"status": 404, "body": {"inline_string": document}},
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": json.dumps(error_body(code, message))}},
         "typed_per_filter_config": {MODEL_FILTER: _OFF},
     }
 

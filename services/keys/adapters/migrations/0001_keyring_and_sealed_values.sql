@@ -37,6 +37,15 @@ ALTER TABLE sealed_values ALTER COLUMN ciphertext SET STORAGE EXTERNAL;
 
 CREATE INDEX sealed_values_by_key ON sealed_values (key_id);
 
+-- Changes of the keyring that are not on record yet: written with the change, gone once the event is stored.
+CREATE TABLE rotation_notices (
+    id uuid PRIMARY KEY,
+    org text NOT NULL,
+    from_fingerprint text NOT NULL,
+    to_fingerprint text NOT NULL,
+    rewrapped integer NOT NULL
+);
+
 -- The projection of KT_EVENTS: which events refer to which sealed value. The place is part of the key, so that an
 -- event can neither keep nor destroy what belongs to another name.
 CREATE TABLE sealed_references (

@@ -1,19 +1,23 @@
-"""Commands on gateways and tokens."""
+"""Commands that put on record what another part did: gateways, tokens, the master key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from libs.common.events import Resource
 from libs.common.names import checked_identity
-from libs.common.protocol.command import EnrollGateway, Recorded, RecordToken
+from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordToken
 from services.command.application.aggregates import Aggregates
+from services.command.domain.encryption_key import ENCRYPTION_KEY, RecordRotation
 from services.command.domain.gateway import GATEWAY, Enroll
 from services.command.domain.token import TOKEN, Issue
 
+MASTER_KEY: Final = Resource("encryption_key", "master")
+
 
 @dataclass(frozen=True, slots=True)
-class Identities:
+class Records:
     aggregates: Aggregates
 
     async def enroll(self, _subject: str, request: EnrollGateway) -> Recorded:
@@ -26,4 +30,11 @@ class Identities:
         resource = Resource("token", checked_identity(request.token_id))
         command = Issue(request.role, request.name, request.expires_at, request.key_id, request.references)
         sequence = await self.aggregates.carry_out(TOKEN, command, resource, request.caller, request.command_id)
+        return Recorded(sequence=sequence)
+
+    async def record_key_rotation(self, _subject: str, request: RecordKeyRotation) -> Recorded:
+        command = RecordRotation(request.from_fingerprint, request.to_fingerprint, request.rewrapped)
+        sequence = await self.aggregates.carry_out(
+            ENCRYPTION_KEY, command, MASTER_KEY, request.caller, request.command_id
+        )
         return Recorded(sequence=sequence)

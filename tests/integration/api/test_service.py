@@ -1,0 +1,321 @@
+"""The api service as a process of its own on a real bus, with the other services played on their own identities."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.msg import Msg
+
+from libs.common.auth.tokens import TokenKeys, token_claims
+from libs.common.errors import Exit
+from libs.common.messaging.identities import NkeyKind, credentials, new_seed, public_key
+from libs.common.messaging.rpc import Endpoint, Message, RpcClient, answer
+from libs.common.protocol import audit, command, keys, resolver
+from libs.common.secret import Secret
+from libs.common.service import HealthReply, health_endpoint
+from libs.common.subjects import gateway_subject
+from tests.engines import Bus, eventually
+from tests.unit.api.system import TRANSPORT, boxed_reply, outcome, view
+
+JWT_SECRET = "j" * 40
+KEYS = TokenKeys({"kid1": Secret.from_text(JWT_SECRET)})
+VALUE = "sk-proj-unique-value-7d1f0a55c2"
+SIGNED = "signed.for.client"
+
+
+def token(role: str, name: str = "someone") -> str:
+    return KEYS.sign(
+        token_claims(
+            token_id="j1",
+            subject=name,
+            org="default",
+            role=role,
+            issued=datetime.now(UTC),
+            ttl_s=600,
+            references=("*",),
+        )
+    )
+
+
+ADMIN = token("admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Api:
+    """The process, and what it wrote to its log."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    port: int = 0
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def is_listening(self) -> bool:
+        ports = [line["port"] for line in self.lines() if line["event"] == "api.listening"]
+        self.port = ports[0] if ports else 0
+        return bool(ports)
+
+    async def ask(self, method: str, path: str, body: object = None, bearer: str = ADMIN) -> Answered:
+        return await asyncio.to_thread(self._ask, method, path, body, bearer)
+
+    def _ask(self, method: str, path: str, body: object, bearer: str) -> Answered:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return Answered(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+
+async def spawn(bus: Bus, log: Path, **changes: str | None) -> asyncio.subprocess.Process:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KEEPTRUSTS_NATS_URL": bus.url,
+        "KEEPTRUSTS_NATS_CREDS": str(bus.creds("api")),
+        "KEEPTRUSTS_NATS_ACCOUNT": bus.account,
+        "KEEPTRUSTS_GATEWAY_SIGNING_SEED_FILE": str(bus.gateway_signing_seed_file),
+        "KEEPTRUSTS_JWT_VERIFICATION_KEYS": f"kid1:{JWT_SECRET}",
+        "KEEPTRUSTS_API_PORT": "0",
+        **changes,
+    }
+    with log.open("wb") as stderr:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.api.main",
+            env={name: value for name, value in environment.items() if value is not None},
+            stderr=stderr,
+        )
+
+
+@asynccontextmanager
+async def running_api(bus: Bus, directory: Path, **changes: str | None) -> AsyncIterator[Api]:
+    api = Api(await spawn(bus, directory / "api.log", **changes), directory / "api.log")
+    try:
+        await eventually(api.is_listening, within=30)
+        yield api
+    finally:
+        if api.process.returncode is None:
+            api.process.terminate()
+        code = await asyncio.wait_for(api.process.wait(), 30)
+    assert code == Exit.OK, api.log.read_text()
+
+
+async def play(bus: Bus, service: str, answers: Mapping[Endpoint[Any, Any], Any]) -> None:
+    """Answer these endpoints under the identity of ``service``, and say that it is ready."""
+    client = await bus.connect(service)
+    ready = {health_endpoint(service): lambda _: HealthReply(service=service, ready=True)}
+    for endpoint, function in {**answers, **ready}.items():
+
+        async def handle(message: Msg, endpoint: Endpoint[Any, Any] = endpoint, function: Any = function) -> None:
+            async def handler(_subject: str, request: Message) -> Message:
+                reply: Message = function(request)
+                return reply
+
+            await message.respond(await answer(endpoint, handler, message.subject, message.data))
+
+        await client.subscribe(endpoint.subject, queue=service, cb=handle)
+    await client.flush()
+
+
+async def play_all(bus: Bus) -> None:
+    await play(
+        bus,
+        "keys",
+        {
+            keys.TRANSPORT_KEY: lambda _: keys.TransportKeyReply(key_id="t1", public_key=TRANSPORT.public.encoded),
+            keys.SIGN_CLIENT_TOKEN: signed_for_client,
+            keys.CLIENT_KEYS: lambda _: keys.ClientKeysReply(jwks={"keys": []}),
+            keys.STATUS: lambda _: keys.KeysStatusReply(master_fingerprint="ab12", entries=[]),
+        },
+    )
+    await play(
+        bus,
+        "command",
+        {
+            command.CONFIG_VARIABLE: stored,
+            command.GATEWAY: lambda _: command.Recorded(sequence=1),
+            command.TOKEN: lambda _: command.Recorded(sequence=1),
+        },
+    )
+    await play(
+        bus,
+        "resolver",
+        {
+            resolver.GET: lambda r: view(r.name, sensitive=False),
+            resolver.REVEAL: resolved,
+            resolver.RESOLVE: resolved,
+            resolver.LIST: lambda _: resolver.VariableList(items=[view("A")], more=False),
+            resolver.HISTORY: lambda _: resolver.VariableHistory(items=[]),
+            resolver.GATEWAYS: lambda _: resolver.GatewayList(items=[]),
+            resolver.GATEWAY_BOOTSTRAP: lambda _: resolver.GatewayBootstrapReply(org="default", client_jwks={}),
+        },
+    )
+    await play(bus, "audit", {audit.LIST: lambda _: audit.EventPage(items=["{}"], positions=[], next_cursor="")})
+
+
+def signed_for_client(request: keys.SignClientTokenRequest) -> keys.SignClientTokenReply:
+    from libs.common.hpke import BoxPublicKey  # noqa: PLC0415 - one use
+
+    context = keys.client_token_context(request.org, request.recipient_key)
+    box = BoxPublicKey(request.recipient_key).seal(Secret.from_text(SIGNED), context)
+    return keys.SignClientTokenReply(box=box, key_id="c1")
+
+
+def stored(request: command.ConfigVariableCommand) -> command.ConfigVariableOutcome:
+    """As the command service: a value has to be one that the key service can open."""
+    if request.value is not None:
+        context = keys.seal_context(request.caller.org, "config_variable", request.name)
+        assert TRANSPORT.open(request.value.box, context) == Secret.from_text(VALUE)
+    return outcome(request)
+
+
+def resolved(request: Any) -> resolver.ResolveReply:
+    caller = request.caller
+    names = [request.name] if isinstance(request, resolver.RevealRequest) else request.references
+    return boxed_reply(
+        caller.org, f"{caller.actor_type}/{caller.actor_id}", request.recipient_key, dict.fromkeys(names, VALUE)
+    )
+
+
+@pytest.fixture
+async def api(nats_server: Bus, tmp_path: Path) -> AsyncIterator[Api]:
+    await play_all(nats_server)
+    async with running_api(nats_server, tmp_path) as started:
+        yield started
+
+
+PATH = "/v1/config-variables"
+REQUESTS: list[tuple[str, str, object, int]] = [
+    ("POST", PATH, {"name": "A", "value": VALUE}, 201),
+    ("GET", PATH, None, 200),
+    ("GET", f"{PATH}/A", None, 200),
+    ("PATCH", f"{PATH}/A", {"description": "new"}, 200),
+    ("POST", f"{PATH}/A/rotate", {"value": VALUE}, 200),
+    ("POST", f"{PATH}/A/rollback", {"version": 1}, 200),
+    ("GET", f"{PATH}/A/history", None, 200),
+    ("DELETE", f"{PATH}/A", None, 204),
+    ("GET", "/v1/machine/config-variables/A", None, 200),
+    ("POST", "/v1/machine/resolve", {"references": ["A", "B"]}, 200),
+    ("GET", "/v1/gateways", None, 200),
+    ("GET", "/v1/events?filter=category%3Dsecret_management", None, 200),
+    ("GET", "/v1/encryption-keys", None, 200),
+    ("POST", "/v1/tokens", {"role": "machine", "name": "ci"}, 201),
+    ("POST", "/v1/tokens", {"role": "client", "name": "app"}, 201),
+    ("GET", "/v1/client-keys", None, 200),
+    ("GET", "/readyz", None, 200),
+    ("GET", "/metrics", None, 200),
+    ("GET", "/openapi.json", None, 200),
+]
+
+
+async def test_every_question_reaches_who_answers_it_with_the_permissions_of_the_api_service(api: Api) -> None:
+    await eventually(lambda: _is_ready(api), within=10)
+    for method, path, body, status in REQUESTS:
+        answered = await api.ask(method, path, body)
+        assert answered.status == status, (method, path, answered.body)
+
+    log = api.log.read_text()
+    assert VALUE not in log
+    assert ADMIN not in log
+    assert JWT_SECRET not in log
+    routes = {line["route"] for line in api.lines() if line["event"] == "http.request"}
+    assert f"{PATH}/{{name}}/rotate" in routes
+
+
+async def test_a_gateway_connects_with_the_identity_it_is_given_and_speaks_only_as_itself(
+    api: Api, nats_server: Bus
+) -> None:
+    seed = new_seed(NkeyKind.USER)
+    body = {"user_public_key": public_key(seed)}
+
+    granted = (await api.ask("POST", "/v1/machine/bus-identity", body, token("gateway", "edge-1"))).json()
+
+    assert (granted["name"], granted["nats_url"]) == ("edge-1", nats_server.url)
+    client = RpcClient(await nats_server.connect(credentials(granted["user_jwt"], seed)))
+    subject = gateway_subject("default", "edge-1", "bootstrap")
+    reply = await client.call(resolver.GATEWAY_BOOTSTRAP, resolver.GatewayBootstrap(), subject=subject)
+    assert reply.org == "default"
+    another = gateway_subject("default", "edge-2", "bootstrap")
+    with pytest.raises(Exception, match="did not answer"):
+        await client.call(resolver.GATEWAY_BOOTSTRAP, resolver.GatewayBootstrap(), subject=another, timeout_s=0.3)
+
+
+async def test_a_key_that_is_no_user_key_gets_no_identity(api: Api) -> None:
+    for key in ("", "U", "A" * 56, public_key(new_seed(NkeyKind.ACCOUNT))):
+        answered = await api.ask("POST", "/v1/machine/bus-identity", {"user_public_key": key, "name": "edge-1"})
+        assert (answered.status, answered.json()["code"]) == (422, "invalid_request")
+
+
+async def test_without_the_others_it_runs_and_says_who_is_missing(nats_server: Bus, tmp_path: Path) -> None:
+    async with running_api(nats_server, tmp_path) as api:
+        health, readiness = await api.ask("GET", "/healthz"), await api.ask("GET", "/readyz")
+        created = await api.ask("POST", PATH, {"name": "A", "value": VALUE})
+
+    assert health.status == 200
+    assert readiness.status == 503
+    assert set(readiness.json()["services"]) == {"keys", "command", "resolver", "audit"}
+    assert not any(readiness.json()["services"].values())
+    assert (created.status, created.json()["code"]) == (503, "unavailable")
+
+
+async def test_a_bus_that_is_gone_is_told_at_once_and_comes_back(api: Api, nats_server: Bus) -> None:
+    await nats_server.kill()
+    await eventually(lambda: _answers(api, 503), within=10)
+    await nats_server.restart()
+    await eventually(lambda: _answers(api, 200), within=20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"KEEPTRUSTS_JWT_VERIFICATION_KEYS": None}, Exit.USAGE, "KEEPTRUSTS_JWT_VERIFICATION_KEYS is not set"),
+        ({"KEEPTRUSTS_JWT_VERIFICATION_KEYS": "kid1:short-secret"}, Exit.USAGE, "shorter than 32 bytes"),
+        ({"KEEPTRUSTS_API_PORT": "70000"}, Exit.USAGE, "KEEPTRUSTS_API_PORT"),
+        ({"KEEPTRUSTS_API_HOST": "203.0.113.1"}, Exit.USAGE, "can't listen on 203.0.113.1"),
+        ({"KEEPTRUSTS_GATEWAY_SIGNING_SEED_FILE": "/nowhere"}, Exit.USAGE, "GATEWAY_SIGNING_SEED_FILE"),
+        ({"KEEPTRUSTS_NATS_ACCOUNT": None}, Exit.USAGE, "KEEPTRUSTS_NATS_ACCOUNT"),
+    ],
+)
+async def test_a_configuration_that_can_t_work_ends_with_a_sentence(
+    nats_server: Bus, tmp_path: Path, changes: dict[str, str | None], code: Exit, said: str
+) -> None:
+    process = await spawn(nats_server, tmp_path / "api.log", **changes)
+
+    assert await asyncio.wait_for(process.wait(), 30) == code
+    log = (tmp_path / "api.log").read_text()
+    assert said in log
+    assert "short-secret" not in log
+    assert "Traceback" not in log
+
+
+async def _is_ready(api: Api) -> bool:
+    return (await api.ask("GET", "/readyz")).status == 200
+
+
+async def _answers(api: Api, status: int) -> bool:
+    return (await api.ask("GET", f"{PATH}/A/history")).status == status
