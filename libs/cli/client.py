@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -25,6 +25,14 @@ _ATTEMPTS: Final = 3
 _PAUSE_SECONDS: Final = 0.25
 _PASSING: Final = frozenset({"unavailable", "overloaded", "outcome_unknown"})
 _START_HINT: Final = "See `kt status`; start the system with `kt up`, or check the address."
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token (RFC 6750), and the place it was found in, to be named when it is refused."""
+
+    secret: Secret
+    place: str
 
 
 @dataclass(slots=True)
@@ -45,7 +53,7 @@ class HttpClient:
     def __init__(
         self,
         url: str,
-        token: Secret | None,
+        token: Token | None,
         *,
         timeout: float = 30.0,
         hint: str = _START_HINT,
@@ -98,7 +106,7 @@ class HttpClient:
                 if answer.problem is None:
                     return answer
                 if last or answer.problem.code not in _PASSING:
-                    raise answer.problem
+                    raise self._placed(answer.problem)
             self._sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -112,7 +120,7 @@ class HttpClient:
         if has_body:
             headers["Content-Type"] = "application/json"
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.reveal().decode()}"
+            headers["Authorization"] = f"Bearer {self._token.secret.reveal().decode()}"
         return headers
 
     def _once(self, method: str, target: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
@@ -149,6 +157,12 @@ class HttpClient:
         connection.sock.settimeout(self._timeout)
         self._connection = connection
         return connection
+
+    def _placed(self, problem: KtError) -> KtError:
+        if problem.code != "unauthenticated" or self._token is None:
+            return problem
+        hint = f"It came from {self._token.place}. `kt token issue` makes another, run by an admin."
+        return replace(problem, hint=hint)
 
     def _unreachable(self, reason: str) -> KtError:
         where = f"{self._address.scheme}://{self._address.netloc}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from libs.cli.client import HttpClient, checked_address
+from libs.cli.client import HttpClient, Token, checked_address
 from libs.cli.session import Session
 from libs.common.errors import KtError
 from libs.common.secret import Secret
@@ -30,7 +30,7 @@ class Target:
     """Where to send requests, and the token to send with them."""
 
     url: str
-    token: Secret | None
+    token: Token
 
 
 def connect(session: Session, *, timeout: float = 30.0, attempts: int = 3) -> HttpClient:
@@ -75,7 +75,7 @@ def find_url(session: Session) -> str:
     )
 
 
-def given_token(session: Session) -> Secret | None:
+def given_token(session: Session) -> Token | None:
     """The token somebody gave: ``--token-file``, else ``KEEPTRUSTS_TOKEN`` unless ``--home`` names another place."""
     if session.token_file is not None:
         token = read_token(session.token_file)
@@ -86,7 +86,7 @@ def given_token(session: Session) -> Secret | None:
     return _checked_token(value, "KEEPTRUSTS_TOKEN") if value and session.home_option is None else None
 
 
-def home_token(session: Session, url: str, path: Path) -> Secret | None:
+def home_token(session: Session, url: str, path: Path) -> Token | None:
     """A token of the home, or None when there is none.
 
     Raises:
@@ -133,7 +133,7 @@ def read_json(home: Path, path: Path) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def read_token(path: Path) -> Secret | None:
+def read_token(path: Path) -> Token | None:
     """The token in a file; None when there is no such file.
 
     Raises:
@@ -148,7 +148,7 @@ def read_token(path: Path) -> Secret | None:
         raise KtError(
             "unauthenticated", f"The token file {path} can't be read: {error.strerror}.", _HOW_TO_GIVE_ONE
         ) from None
-    return _checked_token(content.decode("utf-8", "replace").strip(), f"The file {path}")
+    return _checked_token(content.decode("utf-8", "replace").strip(), str(path))
 
 
 def warn_if_exposed(url: str) -> None:
@@ -159,12 +159,12 @@ def warn_if_exposed(url: str) -> None:
         )
 
 
-def _checked_token(text: str, place: str) -> Secret:
+def _checked_token(text: str, place: str) -> Token:
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise KtError(
             "unauthenticated", f"{place} holds no token; expected one line without spaces.", _HOW_TO_GIVE_ONE
         )
-    return Secret.from_text(text)
+    return Token(Secret.from_text(text), place)
 
 
 def _is_loopback(url: str) -> bool:

@@ -66,7 +66,7 @@ def _system(session: Session) -> dict[str, Any]:
     except KtError:
         return {"api_url": "", "token": None}
     target = find_api(session)
-    return {"api_url": target.url, "token": target.token}
+    return {"api_url": target.url, "token": target.token.secret}
 
 
 def _tell(ready: Ready, *, as_json: bool) -> None:

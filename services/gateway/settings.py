@@ -76,11 +76,11 @@ class GatewaySettings(BaseSettings):
         Raises:
             KtError: ``misconfigured``.
         """
-        host, _, port = self.listen.rpartition(":")
+        host, colon, port = self.listen.rpartition(":")
         host = {"localhost": "127.0.0.1", "": "127.0.0.1"}.get(host, host.removeprefix("[").removesuffix("]"))
         try:
             number = int(port) if port.isascii() and port.isdigit() else -1
-            if not 0 <= number <= _LAST_PORT:
+            if not colon or not 0 <= number <= _LAST_PORT:
                 raise ValueError
             return str(ipaddress.ip_address(host)), number
         except ValueError:

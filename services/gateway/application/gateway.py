@@ -115,7 +115,7 @@ class Gateway:
             # Watched before it is resolved, so that no change falls between the two.
             await self._feed.watch(_stored((*before, *config.references)))
             self._take(await self._keys.resolve(config.references, purpose))
-            await self._data_plane.apply(plan_routes(config), self._keyring.values())
+            await self._data_plane.apply(plan_routes(config), self._keyring.value_of)
             await self._all_acknowledged(config.references)
         except BaseException:
             self._keyring.keep(before)

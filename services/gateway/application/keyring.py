@@ -40,5 +40,6 @@ class Keyring:
     def references(self) -> tuple[Reference, ...]:
         return tuple(self._held)
 
-    def values(self) -> dict[Reference, Secret | None]:
-        return {reference: held.value for reference, held in self._held.items()}
+    def value_of(self, reference: Reference) -> Secret | None:
+        """The value to serve; None when it was withdrawn."""
+        return self._held[reference].value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -54,8 +54,10 @@ class DataPlane(Protocol):
     def connected(self) -> bool:
         """Does the proxy take updates at the moment?"""
 
-    async def apply(self, plan: RoutingPlan, keys: Mapping[Reference, Secret | None]) -> None:
+    async def apply(self, plan: RoutingPlan, key_of: Callable[[Reference], Secret | None]) -> None:
         """Switch to ``plan``, atomically: every request is served by the old plan or by the new one.
+
+        ``key_of`` gives the value held for a reference at the moment it is asked.
 
         Raises:
             KtError: ``unavailable`` when the proxy refuses or does not answer; the old plan stays.

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from libs.cli.client import HttpClient, checked_address
+from libs.cli.client import HttpClient, Token, checked_address
 from libs.common.errors import KtError
 from libs.common.secret import Secret
 from tests.unit.cli.fake_api import FakeApi, Reply
@@ -20,7 +20,9 @@ ONCE = {"Idempotency-Key": "once"}
 
 def _client(url: str, lines: list[str] | None = None, timeout: float = 5.0) -> HttpClient:
     trace = lines.append if lines is not None else lambda _: None
-    return HttpClient(url, Secret.from_text(TOKEN), timeout=timeout, trace=trace, sleep=lambda _: None)
+    return HttpClient(
+        url, Token(Secret.from_text(TOKEN), "a place"), timeout=timeout, trace=trace, sleep=lambda _: None
+    )
 
 
 def test_an_answer_brings_document_etag_and_request_id(api: FakeApi) -> None:
@@ -153,6 +155,13 @@ def test_an_unknown_code_is_judged_by_its_status(api: FakeApi, status: int, code
     with pytest.raises(KtError) as failed:
         _client(api.url).get("/x")
     assert failed.value.code == code
+
+
+def test_a_token_that_is_refused_is_named_by_its_place(api: FakeApi) -> None:
+    api.problem("GET", "/x", 401, "unauthenticated", detail="The token has expired.", hint="Log in.")
+    with pytest.raises(KtError) as failed:
+        _client(api.url).get("/x")
+    assert failed.value.hint.startswith("It came from a place.")
 
 
 def test_a_redirect_is_not_followed(api: FakeApi) -> None:

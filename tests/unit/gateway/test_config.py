@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -71,6 +72,15 @@ def refused(text: str | bytes, environment: dict[str, str] | None = None) -> KtE
         parse_config(raw, ENVIRONMENT if environment is None else environment)
     assert error.value.code == "invalid_config"
     return error.value
+
+
+def code_of(call: Callable[[], object]) -> str:
+    """The code of the error it ends with; empty when it ends well."""
+    try:
+        call()
+    except KtError as error:
+        return error.code
+    return ""
 
 
 def with_target(lines: str) -> str:
@@ -390,12 +400,10 @@ def test_a_large_file_is_read_in_reasonable_time() -> None:
     assert len(parse(text).targets) == 1000
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
-    try:
-        read_document(text.encode("utf-8", "surrogatepass"))
-    except KtError as error:
-        assert error.code == "invalid_config"
+    assert code_of(lambda: read_document(text.encode("utf-8", "surrogatepass"))) in ("", "invalid_config")
 
 
 _SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
@@ -407,12 +415,10 @@ _TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_TREES)
 def test_no_document_makes_the_checks_fail_in_another_way(tree: object) -> None:
-    try:
-        parse_config(json.dumps(tree).encode(), {})
-    except KtError as error:
-        assert error.code == "invalid_config"
+    assert code_of(lambda: parse_config(json.dumps(tree).encode(), {})) in ("", "invalid_config")
 
 
 async def test_a_file_that_can_not_be_read_is_told_with_its_path(tmp_path: Path) -> None:

@@ -91,13 +91,14 @@ def test_the_host_header_is_the_providers_own(url: str, authority: str) -> None:
 
 @given(st.text(max_size=60))
 def test_a_base_url_is_either_understood_or_refused_without_being_repeated(text: str) -> None:
+    told = ""
     try:
         upstream = parse_base_url(f"https://{text}")
-    except BaseUrlError as error:
-        assert len(text) < 8 or text not in str(error)
-    else:
         assert upstream.host
         assert not set(upstream.host + upstream.path) & set("\r\n\t @?#%\\\"'<> ")
+    except BaseUrlError as error:
+        told = str(error)
+    assert len(text) < 8 or text not in told
 
 
 def test_rules_go_by_path_then_by_model_then_to_the_first_target() -> None:
@@ -135,9 +136,8 @@ def test_a_destination_changes_its_name_with_everything_but_the_key() -> None:
     assert plan_routes(config(replace(base, models=("m",)))).destinations[0].name in names
 
 
-@given(
-    st.sampled_from(sorted(PROVIDERS)), st.sampled_from(["https://a.com", "http://127.0.0.1:1", "https://a.com/v1"])
-)
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("url", ["https://a.com", "http://127.0.0.1:1", "https://a.com/v1"])
 def test_every_plan_is_a_message_envoy_knows(provider: str, url: str) -> None:
     plan = plan_routes(config(target("a", url, "m", provider=provider), target("b")))
     assert resource(ROUTES, route_configuration(plan)).value

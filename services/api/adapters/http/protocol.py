@@ -93,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _is_answering(self) -> bool:
-        """Whether another answer would come into the middle of one: to this request, or to the one before its head."""
+        """Whether an answer is under way, to this request or to the one before its head; another would break it."""
         cycle: Any = self.cycle
         return cycle is not None and (not cycle.response_complete if self._in_head else cycle.response_started)
 

@@ -44,31 +44,32 @@ class EnvoyDataPlane:
         self._ca_bundle = ca_bundle
         self._plan = _NOTHING
         self._coming = _NOTHING
+        self._routes: Any | None = None
         self._drops: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
         return self._cache.connected
 
-    async def apply(self, plan: RoutingPlan, keys: Mapping[Reference, Secret | None]) -> None:
-        clusters = {d.name: resource(CLUSTER, cluster(d, self._ca_bundle)) for d in plan.destinations}
-        routes = resource(ROUTES, route_configuration(plan))
+    async def apply(self, plan: RoutingPlan, key_of: Callable[[Reference], Secret | None]) -> None:
+        # In a thread: building takes milliseconds for each target, and rotations go on meanwhile.
+        clusters, routes = await asyncio.to_thread(self._build, plan, frozenset(self._cache.resources(CLUSTER)))
         before = self._plan
         self._coming = plan
         try:
-            self._add(clusters, {ref: keys[ref] for ref in plan.references - before.references})
+            self._add(clusters, {ref: key_of(ref) for ref in plan.references - before.references})
             await self._confirm(CLUSTER, "the targets")
             await self._wait(lambda: self._secrets_confirmed(plan.references), "the keys")
             await self._warm(required=before is not _NOTHING)
             self._cache.update(ROUTES, {ROUTE_CONFIG: routes})
             await self._confirm(ROUTES, "the routes")
         except BaseException:
-            if before is not _NOTHING:
-                self._cache.update(ROUTES, {ROUTE_CONFIG: resource(ROUTES, route_configuration(before))})
+            if self._routes is not None:
+                self._cache.update(ROUTES, {ROUTE_CONFIG: self._routes})
             self._coming = before
             self._drop(_names(plan) - _names(before), plan.references - before.references)
             raise
-        self._plan = plan
+        self._plan, self._routes = plan, routes
         self._drop_later(_names(before) - _names(plan), before.references - plan.references)
 
     def set_key(self, reference: Reference, value: Secret | None) -> None:
@@ -92,12 +93,17 @@ class EnvoyDataPlane:
             task.cancel()
         await asyncio.gather(*self._drops, return_exceptions=True)
 
+    def _build(self, plan: RoutingPlan, known: frozenset[str]) -> tuple[dict[str, Any], Any]:
+        """The clusters that Envoy does not have yet, and the routes."""
+        new = [destination for destination in plan.destinations if destination.name not in known]
+        clusters = {d.name: resource(CLUSTER, cluster(d, self._ca_bundle)) for d in new}
+        return clusters, resource(ROUTES, route_configuration(plan))
+
     def _add(self, clusters: Mapping[str, Any], keys: Mapping[Reference, Secret | None]) -> None:
         # The keys of references in use stay as they are: the rotation follower keeps those up to date.
         new = {secret_name(ref): secret_resource(secret_name(ref), value) for ref, value in keys.items()}
         self._cache.update(SECRET, new)
-        known = self._cache.resources(CLUSTER)
-        self._cache.update(CLUSTER, {name: item for name, item in clusters.items() if name not in known})
+        self._cache.update(CLUSTER, clusters)
 
     def _secrets_confirmed(self, references: Iterable[Reference]) -> bool:
         return self._cache.confirmed(SECRET, [secret_name(ref) for ref in references])
