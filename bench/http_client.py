@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 PLACE = b"@NUMBER@"
 """Stands in a request for a number that no other request has; of the same width, so lengths stay right."""
@@ -47,8 +48,7 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self._due = self._loop.time()
         self._send()
 

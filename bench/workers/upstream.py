@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, cast
 
 from bench.http_client import message_size
 from bench.worker import serve
@@ -26,8 +26,7 @@ class Provider(asyncio.Protocol):
     _last = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self._received = b""
 
     def data_received(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from libs.cli.discovery import find_api, find_url
+from libs.cli.discovery import find_api
 from libs.cli.documents import print_json_line
 from libs.cli.session import Session
 from libs.cli.terminal import styled
@@ -60,12 +60,17 @@ def settings_of(session: Session, run: Run) -> dict[str, Any]:
 
 
 def _system(session: Session) -> dict[str, Any]:
-    """Address and token, when a system is known: a gateway without references to config variables needs none."""
+    """Address and token, when both are found: a gateway without references to config variables needs neither.
+
+    Raises:
+        KtError: what was said of them on the command line can't be used.
+    """
     try:
-        find_url(session)
+        target = find_api(session)
     except KtError:
+        if session.api_url or session.token_file is not None:
+            raise
         return {"api_url": "", "token": None}
-    target = find_api(session)
     return {"api_url": target.url, "token": target.token.secret}
 
 

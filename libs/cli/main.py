@@ -26,24 +26,32 @@ BROKEN_PIPE: Final = 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``kt`` with ``arguments`` (default: those of the process) and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        return _run(words)
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
         print(file=sys.stderr)
         return INTERRUPTED
-    return code
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams usable where the caller closed them, or chose an encoding that lacks characters."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:
     try:
-        return _invoke(words)
+        code = _invoke(words)
+        sys.stdout.flush()
+        return code  # noqa: TRY300  writing may fail as well
     except KtError as error:
         failure = error
     except click.exceptions.NoArgsIsHelpError as error:
@@ -55,9 +63,14 @@ def _run(words: list[str]) -> int:
         failure = from_click(error)
     except (BrokenPipeError, KeyboardInterrupt, click.Abort):
         raise
+    except OSError as error:
+        failure = KtError("internal", f"Reading or writing failed: {error.strerror or type(error).__name__}.")
     except Exception as error:  # noqa: BLE001  a traceback is for developers, and may quote what must not be shown
         failure = _unexpected(error)
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_stdout()
     report(failure, as_json=wants_json(words))
     return int(failure.kind.exit)
 
@@ -89,7 +102,7 @@ def _print_frames(error: Exception) -> None:
 
 
 def _silence_stdout() -> None:
-    """Nobody reads any more: keep the interpreter from complaining when it flushes at its end."""
+    """Nothing can be written any more: keep the interpreter from complaining when it flushes at its end."""
     with open(os.devnull, "wb") as devnull:  # noqa: PTH123
         os.dup2(devnull.fileno(), sys.stdout.fileno())
 

@@ -1,11 +1,7 @@
-"""The reference of ``kt``, generated from its commands.
-
-``python -m libs.cli.reference > docs/reference/cli.md`` writes it anew.
-"""
+"""The reference of ``kt``, generated from its commands by ``make contracts``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -122,7 +118,3 @@ def _options(ctx: click.Context, params: list[click.Parameter]) -> Iterator[str]
 def _text(command: click.Command) -> str:
     paragraphs = (command.help or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render())

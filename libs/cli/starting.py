@@ -124,7 +124,6 @@ def _document(line: str) -> dict[str, Any]:
 
 async def _run(home: Home, *, as_json: bool) -> None:
     progress = Progress(_opening(home), lines=True)
-    watching: asyncio.Task[None] | None = None
 
     def say(line: str) -> None:
         if not line.startswith(_READY):

@@ -21,7 +21,7 @@ from libs.common.secret import Secret
 CONTROL_FILE: Final = "control.token"
 _ENTROPY_BYTES: Final = 32
 _PREFIX: Final = "kt-gateway-"
-_LONGEST_DIRECTORY: Final = 90
+_LONGEST_DIRECTORY: Final = 107 - len("/admin.sock")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runtime directory of the gateway under test, where a test finds Envoy's admin socket."""
-    directory = tmp_path / "tmp"
-    directory.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+def own_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a test finds Envoy's admin socket. Not below ``tmp_path``: the path of a socket has to be short."""
+    with tempfile.TemporaryDirectory(prefix="kt-test-", dir="/tmp") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield Path(directory)

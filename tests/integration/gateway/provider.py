@@ -48,7 +48,7 @@ class Provider:
         try:
             while True:
                 await self._answer(await self.read(reader), writer)
-        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()

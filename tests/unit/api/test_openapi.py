@@ -10,7 +10,7 @@ import pytest
 
 from libs.common.errors import CATALOGUE
 from services.api.adapters.http.app import all_routes
-from services.api.openapi import PATH, openapi_document
+from services.api.openapi import openapi_document
 from tests.unit.api.system import System
 
 DOCUMENT: dict[str, Any] = json.loads(openapi_document())
@@ -23,10 +23,6 @@ OPERATIONS = [
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "components": DOCUMENT["components"]}
-
-
-def test_the_committed_document_is_current() -> None:
-    assert PATH.read_bytes() == openapi_document(), "run: python -m services.api.openapi"
 
 
 async def test_the_document_is_served(system: System) -> None:

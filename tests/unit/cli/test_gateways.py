@@ -10,6 +10,7 @@ import pytest
 
 from libs.cli.gateway_process import Run, settings_of
 from libs.cli.session import Session
+from libs.common.errors import KtError
 from tests.unit.cli.conftest import TOKEN, Kt
 from tests.unit.cli.fake_api import FakeApi, Reply
 
@@ -132,6 +133,16 @@ def test_a_gateway_without_a_system_is_told_of_none(home: Path) -> None:
     (home / "state.json").unlink()
     settings = settings_of(Session(), _run(allow_anonymous=True))
     assert (settings["api_url"], settings["token"], settings["allow_anonymous"]) == ("", None, True)
+
+
+def test_a_gateway_without_a_token_is_told_of_no_system(home: Path) -> None:
+    (home / "admin.token").unlink()
+    assert settings_of(Session(), _run())["token"] is None
+
+
+def test_a_gateway_is_not_started_with_a_token_file_that_is_not_there(home: Path) -> None:
+    with pytest.raises(KtError, match="does not exist"):
+        settings_of(Session(token_file=Path("nowhere")), _run())
 
 
 def test_run_needs_a_config(kt: Kt) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from libs.cli.main import BROKEN_PIPE, INTERRUPTED
 from tests.unit.cli.fake_api import Asked, FakeApi, Reply
-from tests.unit.cli.processes import BASH, PROGRAM, ROOT, at_terminal, environment, run
+from tests.unit.cli.processes import BASH, PROGRAM, at_terminal, environment, run
 
 VARIABLES = "/v1/config-variables"
 CREATED = Reply(201, {"name": "K", "version": 1, "sensitive": True}, {"ETag": '"1"'})
@@ -80,6 +80,15 @@ def test_a_closed_pipe_ends_it_silently(home: Path, tmp_path: Path, api: FakeApi
     )
     assert done.stdout.splitlines()[-1] == str(BROKEN_PIPE)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("redirection", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), (">/dev/full", 1)])
+def test_streams_that_can_not_be_used_cause_no_traceback(tmp_path: Path, redirection: str, code: int) -> None:
+    script = f"'{sys.executable}' -P -m libs.cli.main version {redirection}"
+    done = subprocess.run([BASH, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, check=False)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
 
 
 def test_a_value_is_asked_for_twice_and_never_shown(home: Path, tmp_path: Path, api: FakeApi) -> None:
@@ -201,15 +210,3 @@ def test_bash_completes_commands_options_and_names(home: Path, tmp_path: Path, a
 def test_completion_is_silent_when_the_system_is_away(home: Path, tmp_path: Path) -> None:
     (home / "state.json").write_text(json.dumps({"api_url": "http://127.0.0.1:1"}))
     assert _completed("kt vars get OPEN", tmp_path) == []
-
-
-def test_the_reference_is_current() -> None:
-    page = subprocess.run(
-        [sys.executable, "-P", "-m", "libs.cli.reference"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    written = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert page.stdout == written, "run `python -m libs.cli.reference > docs/reference/cli.md`"

@@ -119,7 +119,7 @@ def test_the_runtime_directory_is_private_short_and_removed(tmp_path: Path, monk
     with runtime_directory() as directory:
         assert directory.stat().st_mode & 0o777 == 0o700
         with socket.socket(socket.AF_UNIX) as unix:
-            unix.bind(str(directory / "control.sock"))
+            unix.bind(str(directory / "admin.sock"))
     assert not directory.exists()
 
 

@@ -38,7 +38,7 @@ class Sockets:
 
     @classmethod
     def under(cls, directory: Path) -> Sockets:
-        return cls(directory / "xds.sock", directory / "control.sock", directory / "admin.sock")
+        return cls(directory / "xds.sock", directory / "agent.sock", directory / "admin.sock")
 
 
 def bootstrap(name: str, host: str, port: int, sockets: Sockets) -> Json:

@@ -52,11 +52,11 @@ class EnvoyDataPlane:
         return self._cache.connected
 
     async def apply(self, plan: RoutingPlan, key_of: Callable[[Reference], Secret | None]) -> None:
-        # In a thread: building takes milliseconds for each target, and rotations go on meanwhile.
-        clusters, routes = await asyncio.to_thread(self._build, plan, frozenset(self._cache.resources(CLUSTER)))
         before = self._plan
         self._coming = plan
         try:
+            # In a thread: building takes milliseconds for each target, and rotations go on meanwhile.
+            clusters, routes = await asyncio.to_thread(self._build, plan, frozenset(self._cache.resources(CLUSTER)))
             self._add(clusters, {ref: key_of(ref) for ref in plan.references - before.references})
             await self._confirm(CLUSTER, "the targets")
             await self._wait(lambda: self._secrets_confirmed(plan.references), "the keys")
@@ -83,10 +83,16 @@ class EnvoyDataPlane:
         return self._cache.confirmed(SECRET, [secret_name(reference)])
 
     async def set_client_auth(self, auth: ClientAuth) -> None:
+        before = {name: item.resource for name, item in self._cache.resources(EXTENSION).items()}
         filters = {name: resource(EXTENSION, document) for name, document in client_filters(auth).items()}
         self._cache.update(EXTENSION, filters)
-        if self._plan is not _NOTHING:
+        if self._plan is _NOTHING:
+            return
+        try:
             await self._confirm(EXTENSION, "the client authentication")
+        except KtError:
+            self._cache.update(EXTENSION, before)
+            raise
 
     async def stop(self) -> None:
         for task in self._drops:
