@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nats
+from nats.aio.msg import Msg
 
 from libs.common.messaging.identities import NkeyKind, Permissions, credentials, new_seed, public_key, user_jwt
 from libs.common.secret import Secret
@@ -35,7 +36,7 @@ def tapped(identities: Path, url: str) -> Iterator[Tap]:
         jwt = user_jwt(account, public_key(seed), name="tap", permissions=everything, now=datetime.now(UTC))
         client = await nats.connect(url, **credentials(jwt, seed).connect_options())
 
-        async def hear(message: nats.aio.msg.Msg) -> None:
+        async def hear(message: Msg) -> None:
             tap.messages += 1
             tap.heard += f"{message.subject} {message.headers or ''}\n".encode() + message.data + b"\n"
 
@@ -43,7 +44,7 @@ def tapped(identities: Path, url: str) -> Iterator[Tap]:
         await client.flush()
         ready.set()
         await asyncio.to_thread(stop.wait)
-        await client.drain()
+        await client.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
     thread.start()

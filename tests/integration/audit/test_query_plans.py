@@ -23,7 +23,7 @@ INSERT INTO entries SELECT
     CASE WHEN n %% 1000 = 1 THEN 'access_management' ELSE 'secret_management' END,
     CASE WHEN n = 5001 THEN 'issue' ELSE 'resolve' END,
     CASE WHEN n %% 500 = 1 THEN 'failure' ELSE 'success' END,
-    'edge-' || n %% 20,
+    CASE WHEN n < 99 THEN 'edge-old' ELSE 'edge-' || n %% 20 END,
     CASE WHEN n = 5001 THEN 'token' ELSE 'config_variable' END,
     CASE WHEN n < 99 THEN 'OLD_KEY' ELSE 'KEY_' || n %% 200 END,
     CASE WHEN n < 99 THEN 'edge-old' ELSE 'edge-' || n %% 20 END,

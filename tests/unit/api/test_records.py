@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from libs.common.errors import KtError
 from libs.common.protocol import audit, keys, resolver
-from libs.common.service import HealthReply, health_endpoint
+from libs.common.service import HealthReply, HealthRequest, health_endpoint
 from services.api.application.readiness import SERVICES
 from tests.unit.api.system import System, token_for
 
@@ -91,7 +92,12 @@ async def test_encryption_keys_are_shown_by_fingerprint(system: System) -> None:
 
 def all_ready(system: System) -> None:
     for service in SERVICES:
-        system.bus.on(health_endpoint(service), lambda _, s=service: HealthReply(service=s, ready=True))
+        reply = HealthReply(service=service, ready=True)
+        system.bus.on(health_endpoint(service), partial(_always, reply))
+
+
+def _always(reply: HealthReply, _request: HealthRequest) -> HealthReply:
+    return reply
 
 
 async def test_the_process_is_healthy_while_it_runs(system: System) -> None:

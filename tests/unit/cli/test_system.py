@@ -11,6 +11,7 @@ import pytest
 
 from libs.cli import examination, starting
 from libs.cli.progress import Progress
+from libs.cli.running import home_at
 from libs.common.errors import KtError
 from libs.engines.control import ProcessStatus, Status
 from tests.unit.cli.conftest import Kt
@@ -114,7 +115,7 @@ def test_doctor_before_the_first_start_finds_nothing_wrong(
 def test_doctor_warns_of_a_disk_that_is_nearly_full(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 100 * 2**20})
     monkeypatch.setattr("libs.cli.examination.shutil.disk_usage", lambda _: usage)
-    finding = examination._space(examination.home_at(home))
+    finding = examination._space(home_at(home))
     assert finding.state == examination.WRONG
 
 
