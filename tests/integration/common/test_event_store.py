@@ -6,37 +6,16 @@ import asyncio
 
 import pytest
 
-from libs.common.clock import SystemClock, rfc3339
 from libs.common.errors import KtError
 from libs.common.event_store import ConcurrencyConflict, EventStore
-from libs.common.events import Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import ConfigVariableRotated, SealedRef
-from libs.common.ids import Uuid7Factory
-from libs.common.subjects import event_subject
 from tests.engines import Bus, eventually
-
-SUBJECT = event_subject("acme", "config_variable", "OPENAI.KEY")
-IDS, CLOCK = Uuid7Factory(), SystemClock()
+from tests.unit.common.event_store_spec import SUBJECT, AnEventStore, an_event
 
 
-def an_event(version: int = 1) -> tuple[str, bytes]:
-    metadata = Metadata(IDS.new(), rfc3339(CLOCK.now()), "acme", "test", Actor("admin", "a"), Origin("r"), "c1")
-    return encode(
-        ConfigVariableRotated(version, SealedRef("s", "d")),
-        Resource("config_variable", "OPENAI.KEY", version),
-        metadata,
-    )
-
-
-async def test_what_is_appended_is_loaded_in_order(nats_server: Bus) -> None:
-    store = EventStore(await nats_server.connect("command"))
-    sequence = 0
-    for version in range(1, 6):
-        sequence = await store.append(SUBJECT, *an_event(version), expected=sequence)
-    events = await store.load(SUBJECT)
-    assert [e.event.version for e in events] == [1, 2, 3, 4, 5]
-    assert [e.sequence for e in events] == [1, 2, 3, 4, 5]
-    assert [e.event.version for e in await store.load(SUBJECT, after=3)] == [4, 5]
+class TestJetStreamStore(AnEventStore):
+    @pytest.fixture
+    async def store(self, nats_server: Bus) -> EventStore:
+        return EventStore(await nats_server.connect("command"))
 
 
 async def test_an_aggregate_longer_than_a_batch_is_loaded_whole(nats_server: Bus) -> None:
@@ -49,25 +28,12 @@ async def test_an_aggregate_longer_than_a_batch_is_loaded_whole(nats_server: Bus
     assert len(await store.load(SUBJECT)) == 25 * 90
 
 
-async def test_what_does_not_exist_is_empty(nats_server: Bus) -> None:
-    assert await EventStore(await nats_server.connect("command")).load(SUBJECT) == []
-
-
-async def test_of_twenty_writers_exactly_one_wins(nats_server: Bus) -> None:
+async def test_writers_on_several_connections_exclude_each_other_too(nats_server: Bus) -> None:
     stores = [EventStore(await nats_server.connect("command")) for _ in range(4)]
     results = await asyncio.gather(
         *(stores[i % 4].append(SUBJECT, *an_event(i + 1), expected=0) for i in range(20)), return_exceptions=True
     )
     assert sorted(type(r).__name__ for r in results) == ["ConcurrencyConflict"] * 19 + ["int"]
-    assert len(await stores[0].load(SUBJECT)) == 1
-
-
-async def test_the_same_event_again_is_the_same_append(nats_server: Bus) -> None:
-    store = EventStore(await nats_server.connect("command"))
-    event = an_event()
-    first = await store.append(SUBJECT, *event, expected=0)
-    await store.append(SUBJECT, *an_event(2), expected=first)
-    assert await store.append(SUBJECT, *event, expected=0) == first
 
 
 async def test_while_disconnected_nothing_is_buffered_for_later(nats_server: Bus) -> None:
