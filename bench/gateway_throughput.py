@@ -22,7 +22,7 @@ CONNECTIONS = 32
 _OK = "200"
 
 
-def measure(system: System, rounds: int = 7, seconds: float = 1.5) -> Record:
+def measure(system: System, rounds: int = 11, seconds: float = 1.0) -> Record:
     failed = 0
     auth = ClientTokens("default", json.dumps(system.ask("GET", "/v1/client-keys")))
     with (

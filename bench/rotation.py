@@ -17,7 +17,7 @@ BOUND = Bound(25.0, "value", "at most")
 ROTATIONS = 100
 RATE = 500.0
 CONNECTIONS = 16
-PAUSE_S = 0.02
+PAUSE_S = 0.01
 _SEEN_WITHIN_S = 5.0
 _OK = "200"
 

@@ -61,10 +61,10 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableResolveFailed("not_found", "startup"), _variable()),
     (ConfigVariableRevealed(1), _variable(1)),
     (GatewayEnrolled(("OPENAI_*",)), _GATEWAY),
-    (GatewayConfigLoaded(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
-    (GatewayConfigReloaded(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
+    (GatewayConfigLoaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
+    (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
-    (GatewayVersionAdopted(_CONFIG_DIGEST, _TARGETS), _GATEWAY),
+    (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
     (
         EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),

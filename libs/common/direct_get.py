@@ -1,8 +1,13 @@
-"""Reading a stream by JetStream Direct Get (NATS ADR-31): no consumer, answered by any replica."""
+"""Reading a stream without a consumer: by JetStream Direct Get (NATS ADR-31), checked against the stream's leader.
+
+Any replica may answer a Direct Get. On a stream with three, one read in four right behind an acknowledged write was
+answered by one that did not have it yet; the leader always has it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +24,10 @@ from libs.common.messaging.connection import ensure_connected
 
 READ_TIMEOUT_S: Final = 5.0
 _BATCH: Final = 1000
+_BEHIND_S: Final = 0.005
+"""Pause before a replica that was behind is asked again."""
+
+_NOT_FOUND: Final = 404
 
 
 class StoredMessage(NamedTuple):
@@ -31,11 +40,15 @@ class StoredMessage(NamedTuple):
 
 
 class DirectReader:
-    """Point reads and whole-aggregate loads. One wildcard subscription carries all batch replies."""
+    """Point reads and whole-aggregate loads. One wildcard subscription carries all batch replies.
+
+    Every method raises KtError ``unavailable`` when the stream does not answer in time.
+    """
 
     def __init__(self, nc: Client, stream: str) -> None:
         self._nc = nc
         self._api = f"$JS.API.DIRECT.GET.{stream}"
+        self._leader = f"$JS.API.STREAM.MSG.GET.{stream}"
         self._prefix = ""
         self._waiting: dict[str, asyncio.Queue[Msg]] = {}
         self._tokens = itertools.count()
@@ -43,42 +56,58 @@ class DirectReader:
         self._lock = asyncio.Lock()
 
     async def last(self, subject: str) -> StoredMessage | None:
-        """The newest message of a subject, or None."""
-        return await self._one({"last_by_subj": subject})
+        """The newest message of a subject, or None, as the leader has it: no acknowledged write is missing."""
+        ensure_connected(self._nc)
+        query = orjson.dumps({"last_by_subj": subject})
+        try:
+            answer = orjson.loads((await self._nc.request(self._leader, query, timeout=READ_TIMEOUT_S)).data)
+        except (NatsError, TimeoutError):
+            raise _unreadable() from None
+        if "error" in answer:
+            if answer["error"].get("code") == _NOT_FOUND:
+                return None
+            raise _unreadable()
+        message = answer["message"]
+        return StoredMessage(message["subject"], message["seq"], base64.b64decode(message.get("data", "")))
 
     async def at(self, sequence: int) -> StoredMessage | None:
-        """The message with this sequence; None when the stream does not hold it (yet)."""
-        return await self._one({"seq": sequence})
-
-    async def _one(self, query: dict[str, str | int]) -> StoredMessage | None:
+        """The message with this sequence; None when the replica that answers does not hold it (yet)."""
         ensure_connected(self._nc)
+        query = orjson.dumps({"seq": sequence})
         try:
-            message = await self._nc.request(self._api, orjson.dumps(query), timeout=READ_TIMEOUT_S)
+            message = await self._nc.request(self._api, query, timeout=READ_TIMEOUT_S)
         except (NatsError, TimeoutError):
             raise _unreadable() from None
         if message.headers and "Status" in message.headers:
-            if message.headers["Status"] == "404":
+            if message.headers["Status"] == str(_NOT_FOUND):
                 return None
             raise _unreadable()
         return _stored(message)
 
     async def all(self, subject: str, after: int = 0) -> list[StoredMessage]:
-        """Every message of one subject with a sequence above ``after``, oldest first.
+        """Every message of one subject with a sequence above ``after``, oldest first: none is missing that was
+        acknowledged before the call."""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                found = await self._held(subject, after)
+                newest = await self.last(subject)
+                while newest is not None and newest.sequence > (after := found[-1].sequence if found else after):
+                    await asyncio.sleep(_BEHIND_S)
+                    found += await self._held(subject, after)
+        except (NatsError, TimeoutError):
+            raise _unreadable() from None
+        return found
 
-        Raises:
-            KtError: ``unavailable`` when the stream does not answer in time.
-        """
+    async def _held(self, subject: str, after: int) -> list[StoredMessage]:
+        """What the replica that answers holds; it may be behind, but leaves nothing out in between."""
         ensure_connected(self._nc)
         found: list[StoredMessage] = []
         pending = 1
-        try:
-            async with self._replies() as (inbox, queue), asyncio.timeout(READ_TIMEOUT_S):
-                while pending:
-                    query = {"batch": _BATCH, "seq": after + 1, "next_by_subj": subject}
-                    await self._nc.publish(self._api, orjson.dumps(query), reply=inbox)
-                    pending, after = await self._page(queue, found, after)
-        except (NatsError, TimeoutError):
-            raise _unreadable() from None
+        async with self._replies() as (inbox, queue):
+            while pending:
+                query = {"batch": _BATCH, "seq": after + 1, "next_by_subj": subject}
+                await self._nc.publish(self._api, orjson.dumps(query), reply=inbox)
+                pending, after = await self._page(queue, found, after)
         return found
 
     @staticmethod

@@ -23,12 +23,15 @@ from libs.common.direct_get import DirectReader, StoredMessage
 from libs.common.errors import KtError
 from libs.common.events import MalformedEvent, UnknownEventType
 from libs.common.postgres import Connection, Pool
-from libs.common.stream_reader import OrderedReader, StreamGap, read_stream, stream_range
+from libs.common.stream_reader import API_TIMEOUT_S, OrderedReader, StreamGap, read_stream, stream_range
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
 IDLE_S: Final = 1.0
+ARRIVAL_S: Final = 0.2
+"""How long a message that is stored may take to arrive before the consumer counts as lost."""
+
 RETRY_S: Final = 1.0
 RESTART_S: Final = 0.1
 STUCK_S: Final = 10.0
@@ -38,6 +41,7 @@ _LOAD = "SELECT sequence, digest FROM checkpoints WHERE projection = %s"
 _LOCK = "SELECT sequence FROM checkpoints WHERE projection = %s FOR UPDATE"
 _CREATE = "INSERT INTO checkpoints (projection, sequence, digest) VALUES (%s, 0, '') ON CONFLICT DO NOTHING"
 _MOVE = "UPDATE checkpoints SET sequence = %s, digest = %s WHERE projection = %s"
+_PASS = "UPDATE checkpoints SET sequence = %s, digest = '' WHERE projection = %s AND sequence = %s"
 _LEAD = "SELECT pg_try_advisory_lock(hashtext(%s))"
 
 
@@ -129,25 +133,30 @@ class ProjectionRunner:
         try:
             checkpoint = await self._load(leader)
             await self._compare(checkpoint)
-            await self._advance(checkpoint.sequence)
-            start = await self._start(checkpoint.sequence + 1)
-            async with read_stream(self._nc, self._projection.stream, self._projection.subject, start) as reader:
-                await self._consume(leader, reader, checkpoint.sequence)
+            position = await self._pass_expired(leader, checkpoint.sequence)
+            await self._advance(position)
+            await self._ensure_held(position + 1)
+            stream, subject = self._projection.stream, self._projection.subject
+            async with read_stream(self._nc, stream, subject, position + 1) as reader:
+                await self._consume(leader, reader, position)
         finally:
             if not leader.closed:
                 await leader.execute("SELECT pg_advisory_unlock_all()")
 
     async def _consume(self, connection: Connection, reader: OrderedReader, position: int) -> None:
+        last = position
         while True:
-            messages = await reader.batch(self._batch, IDLE_S)
-            if not messages:
-                _, last = await stream_range(self._nc, self._projection.stream)
-                if last != position:  # not delivered, or the stream has become shorter: look at it from the start
-                    raise StreamGap
+            messages = await reader.batch(self._batch, ARRIVAL_S if last > position else IDLE_S)
+            if messages:
+                await self._write(connection, messages, position)
+                position = messages[-1].sequence
+                await self._advance(position)
                 continue
-            await self._write(connection, messages, position)
-            position = messages[-1].sequence
-            await self._advance(position)
+            if last > position:  # stored before this wait, and not delivered in it
+                raise StreamGap
+            _, last = await stream_range(self._nc, self._projection.stream)
+            if last < position:  # shorter than it was: look at it from the start
+                raise StreamGap
 
     async def _write(self, connection: Connection, messages: Sequence[StoredMessage], position: int) -> None:
         name, last = self._projection.name, messages[-1]
@@ -186,18 +195,42 @@ class ProjectionRunner:
                 "Do not write on. Compare the stream with the audit log's copy.",
             )
 
-    async def _start(self, wanted: int) -> int:
-        """The sequence to go on with: ``wanted``, or the first that the stream still has."""
+    async def _pass_expired(self, connection: Connection, position: int) -> int:
+        """Move the checkpoint behind messages that expired before they were seen. Returns where it is then.
+
+        Raises:
+            KtError: ``stream_damaged`` when they are missing from a stream that never expires.
+        """
+        stream, name = self._projection.stream, self._projection.name
+        first, _ = await stream_range(self._nc, stream)
+        if first <= position + 1:
+            return position
+        if not (await self._nc.jetstream(timeout=API_TIMEOUT_S).stream_info(stream)).config.max_age:
+            raise KtError(
+                "stream_damaged",
+                f"{stream} begins at {first}, although nothing in it expires and the projection {name} has seen"
+                f" {position}: the events in between are missing.",
+                "Do not write on. Restore the stream from a backup, or from the audit log's copy.",
+            )
+        missed = {"projection": name, "from_sequence": position + 1, "to_sequence": first - 1}
+        log.error("projection.expired_unseen", extra=missed)
+        if (await connection.execute(_PASS, (first - 1, name, position))).rowcount != 1:
+            raise CheckpointMoved
+        return first - 1
+
+    async def _ensure_held(self, wanted: int) -> None:
+        """
+        Raises:
+            KtError: ``stream_damaged`` when the stream goes on behind ``wanted`` and does not hold it.
+        """
         stream, name = self._projection.stream, self._projection.name
         last = 0
         for _ in range(_LOOKS):
             first, last = await stream_range(self._nc, stream)
             if first > wanted:
-                missed = {"projection": name, "from_sequence": wanted, "to_sequence": first - 1}
-                log.error("projection.expired_unseen", extra=missed)
-                return first
+                raise StreamGap  # it has expired since
             if wanted > last or await self._reader.at(wanted) is not None:
-                return wanted
+                return
             await asyncio.sleep(RESTART_S)  # the replica that was asked may be behind
         raise KtError(
             "stream_damaged",

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 WINDOW: Final = 8192
 """Messages asked for and not yet handed on, at most."""
 
-API_TIMEOUT_S: Final = 10.0
+API_TIMEOUT_S: Final = 5.0
 
 _REQUEST_S: Final = 20.0
 """How long the server keeps a request for more messages."""

@@ -12,6 +12,8 @@ ACCESS: Final = "KT_ACCESS"
 ALL_EVENTS: Final = "kt.evt.v1.>"
 ALL_ACCESS: Final = "kt.access.v1.>"
 
+_GATEWAYS: Final = "kt.gw.v1."
+
 
 def event_subject(org: str, aggregate: str, name: str) -> str:
     """The one subject of an aggregate on ``KT_EVENTS``."""
@@ -29,7 +31,15 @@ def feed_subject(org: str, aggregate: str, name: str) -> str:
 
 def gateway_subject(org: str, gateway: str, verb: str) -> str:
     """The subjects of one gateway; the server lets only that gateway publish there."""
-    return f"kt.gw.v1.{org}.{gateway}.{verb}"
+    return f"{_GATEWAYS}{org}.{gateway}.{verb}"
+
+
+def gateway_of(subject: str) -> tuple[str, str] | None:
+    """``(org, name)`` of the gateway that a subject belongs to; None for a subject of no gateway."""
+    if not subject.startswith(_GATEWAYS):
+        return None
+    _, _, _, org, name, _ = subject.split(".")
+    return org, name
 
 
 def parse_event_subject(subject: str) -> tuple[str, str, str]:

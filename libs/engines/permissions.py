@@ -22,6 +22,11 @@ def _read(stream: str) -> tuple[str, ...]:
     return (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>")
 
 
+def _newest(stream: str) -> tuple[str, ...]:
+    """Asked of the stream's leader; replicas that answer Direct Get may be behind."""
+    return (f"$JS.API.STREAM.MSG.GET.{stream}",)
+
+
 def _info(stream: str) -> tuple[str, ...]:
     return (f"$JS.API.STREAM.INFO.{stream}",)
 
@@ -72,7 +77,14 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
         "command": _service(
             "command",
             serves=("kt.cmd.v1.>",),
-            publish=("kt.keys.v1.seal", "kt.keys.v1.reseal", ALL_EVENTS, *_read(EVENTS), *_consume(EVENTS)),
+            publish=(
+                "kt.keys.v1.seal",
+                "kt.keys.v1.reseal",
+                ALL_EVENTS,
+                *_read(EVENTS),
+                *_newest(EVENTS),
+                *_consume(EVENTS),
+            ),
         ),
         "keys": _service(
             "keys",
@@ -92,9 +104,11 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.keys.v1.client_jwks",
                 ALL_ACCESS,
                 *_read(EVENTS),
+                *_newest(EVENTS),
                 *_consume(EVENTS),
                 *_info(EVENTS),
                 *_read(ACCESS),
+                *_newest(ACCESS),
                 *_consume(ACCESS),
                 *_info(ACCESS),
             ),
@@ -103,7 +117,6 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             "audit",
             serves=("kt.audit.v1.>",),
             publish=(
-                ALL_ACCESS,
                 *_read(EVENTS),
                 *_consume(EVENTS),
                 *_info(EVENTS),

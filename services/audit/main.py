@@ -15,7 +15,7 @@ from libs.common.projection import ProjectionRunner
 from libs.common.protocol.audit import LIST
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
-from services.audit.adapters.entries_projection import EntriesProjection
+from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.application.list_events import ListEventsHandler
@@ -38,7 +38,7 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
     ):
         runners = {stream: runner_of(nc, pool, stream) for stream in SUBJECTS}
         service.background.extend((*(runner.run for runner in runners.values()), guard.until_lost))
-        service.positions = lambda: {stream: runner.position for stream, runner in runners.items()}
+        service.positions = lambda: {projection_name(stream): runner.position for stream, runner in runners.items()}
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), StreamFreshness(service.nc, runners)))
         yield
 

@@ -18,7 +18,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from libs.common.clock import rfc3339
-from libs.common.errors import KtError
+from libs.common.errors import Exit, KtError
 from libs.common.logging import configure_logging
 from libs.common.secret import Secret
 from libs.common.settings import secret_from_environment
@@ -40,7 +40,6 @@ from services.gateway.adapters.optional_system import OptionalSystem
 from services.gateway.application.background import Background
 from services.gateway.application.client_keys import follow_client_keys
 from services.gateway.application.control import ControlAccess
-from services.gateway.application.ports import TokenVerifier
 from services.gateway.domain.client_auth import Anonymous, ClientAuth, ClientKey, ClientTokens, checked_client_key
 from services.gateway.domain.config import GatewayConfig
 from services.gateway.domain.references import ReferenceKind
@@ -74,21 +73,47 @@ async def run_gateway(
     settings: GatewaySettings,
     *,
     on_ready: Callable[[Ready], None] = print_ready,
-    token_verifier: TokenVerifier | None = None,
     link: Link | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT, or until ``stop`` is set.
+    """Serve until ``stop`` is set; without it, until SIGTERM or SIGINT, which also end a start that is under way.
 
-    ``link`` replaces the connection to the system, for tests. Signals are handled only without ``stop``.
+    ``link`` replaces the connection to the system.
 
     Raises:
         KtError: why the gateway could not start, or what ended it.
     """
+    ends = asyncio.Event() if stop is None else stop
+    ready = asyncio.Event()
+
+    def told(what: Ready) -> None:
+        ready.set()
+        on_ready(what)
+
+    def end() -> None:
+        ends.set()
+        if not ready.is_set():
+            serving.cancel()
+
+    serving = asyncio.ensure_future(_run(settings, ends, told, link))
     if stop is None:
-        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, end)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        serving.cancel()
+        await asyncio.wait([serving])
+        if not ends.is_set():
+            raise
+
+
+async def _run(
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    on_ready: Callable[[Ready], None],
+    link: Link | None,
+) -> None:
     configure_logging("gateway", settings.log_level)
     logging.getLogger("grpclib").setLevel(logging.WARNING)
     source = ConfigFile(settings.policy_config, os.environ)
@@ -101,7 +126,7 @@ async def run_gateway(
         parts = Parts(settings, source, runtime, background, link)
         stack.push_async_callback(parts.system.close)
         auth, made = await _client_auth(settings, config, parts.system)
-        access = ControlAccess(new_control_token(home), token_verifier)
+        access = ControlAccess(new_control_token(home), parts.token_verifier())
         gateway = parts.gateway(auth)
         await parts.data_plane.set_client_auth(auth)
         app = control_app(gateway, access)
@@ -167,6 +192,10 @@ def main() -> None:
     except KtError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(int(error.kind.exit))
+    except Exception:
+        # Not as a traceback on the terminal: an exception's text may quote what it failed on.
+        log.exception("gateway.failed")
+        sys.exit(int(Exit.FAILED))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from libs.common.clock import SystemClock
+from libs.common.secret import Secret
+from services.gateway.adapters.api_client import ApiClient
 from services.gateway.adapters.config_file import ConfigFile
 from services.gateway.adapters.environment import EnvironmentKeys, KeySources
 from services.gateway.adapters.envoy.admin import Admin
@@ -20,7 +22,7 @@ from services.gateway.adapters.optional_system import LinkedSystem, OptionalSyst
 from services.gateway.application.background import Background
 from services.gateway.application.gateway import Gateway
 from services.gateway.application.keyring import Keyring
-from services.gateway.application.ports import ChangeListener
+from services.gateway.application.ports import ChangeListener, TokenVerifier
 from services.gateway.application.rotation import PendingChanges, RotationFollower
 from services.gateway.domain.client_auth import ClientAuth
 from services.gateway.settings import GatewaySettings
@@ -77,14 +79,21 @@ class Parts:
             jitter=random.random,
         )
 
+    def token_verifier(self) -> TokenVerifier | None:
+        """Who tells what an operator's token is good for; None where no system is known."""
+        url, token = self._known_system()
+        return ApiClient(url, token) if url and token is not None else None
+
+    def _known_system(self) -> tuple[str, Secret | None]:
+        return find_system(self._settings.home, self._settings.api_url, self._settings.token)
+
     def _link(self) -> LinkedSystem:
         if self._link_for_tests is not None:
             return self._link_for_tests(self.changes)
-        settings = self._settings
-        url, token = find_system(settings.home, settings.api_url, settings.token)
+        url, token = self._known_system()
         if not url or token is None:
             raise needs_system()
         # Only here: a gateway with environment references alone runs without a NATS client.
         from services.gateway.adapters.system import System  # noqa: PLC0415
 
-        return System(settings.name, url, token, self.changes, self.clock)
+        return System(self._settings.name, url, token, self.changes, self.clock)

@@ -94,7 +94,7 @@ def test_what_compose_mounts_exists_in_the_image_with_its_owner() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     (parts,) = re.findall(r"for part in ([a-z ]+);", dockerfile)
     mounted = {v.split(":")[1] for v in COMPOSE["services"]["prepare"]["volumes"]}
-    assert mounted == {f"/share/{part}" for part in parts.split()} | {"/state", "/data"}
+    assert mounted == {f"/volumes/{part}" for part in parts.split()}
 
 
 def test_images_are_pinned() -> None:

@@ -130,6 +130,25 @@ def test_a_gateway_with_environment_references_needs_no_system(provider: Provide
     assert process.returncode == 0
 
 
+def test_a_gateway_is_controlled_by_those_who_may(system: System, provider: Provider, tmp_path: Path) -> None:
+    """Far from the gateway's home, an operator's own token works; a client's or an auditor's does not."""
+    provider.accepted = {"sk-from-store"}
+    system.create("CONTROLLED_KEY", "sk-from-store")
+    config = tmp_path / "policy-config.yaml"
+    config.write_text(ENV_CONFIG.format(url=provider.url).replace("env: OPENAI_API_KEY", "store: CONTROLLED_KEY"))
+    run = ("gateway", "run", "--name", "controlled", "--listen", "127.0.0.1:0", "--policy-config", str(config))
+    gateway = system.stage.start(*run, until="ready ").split()[1]
+    tokens = {
+        role: system.kt("token", "issue", "--role", role, "--name", f"some-{role}", "--ttl", "1h").strip()
+        for role in ("operator", "auditor", "machine", "client")
+    }
+    status = {role: call("GET", f"{gateway}/-/keeptrusts/v1/status", token).status for role, token in tokens.items()}
+    assert status == {"operator": 200, "auditor": 403, "machine": 403, "client": 403}
+    assert call("POST", f"{gateway}/-/keeptrusts/v1/reload", tokens["operator"]).status == 200
+    (listed,) = [g for g in system.http("GET", "/v1/gateways").body["items"] if g["name"] == "controlled"]
+    assert [(t["reference"], t["version"]) for t in listed["targets"]] == [("CONTROLLED_KEY", 1)]
+
+
 def test_a_missing_environment_variable_fails_at_parse_time(tmp_path: Path, system: System) -> None:
     config = tmp_path / "policy-config.yaml"
     config.write_text(ENV_CONFIG.format(url="https://api.openai.com").replace("OPENAI_API_KEY", "NOT_SET_ANYWHERE"))

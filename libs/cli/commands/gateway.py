@@ -198,19 +198,18 @@ def _reference(kind: object, name: object) -> str:
 
 
 def _control(session: Session, name: str, given_url: str | None) -> HttpClient:
-    """The gateway's control endpoints, with the token of that gateway, else one that was given, else the admin's."""
+    """The gateway's control endpoints, with the token of that gateway, else one that was given.
+
+    Never with the admin's: a gateway has no use for it, and on a shared machine anybody may listen in its place.
+    """
     folder = session.home / "gateways" / name
     url = given_url or read_json(session.home, folder / "gateway.json").get("url") or DEFAULT_URL
-    token = (
-        home_token(session, url, folder / "control.token")
-        or given_token(session)
-        or home_token(session, url, session.home / "admin.token")
-    )
+    token = home_token(session, url, folder / "control.token") or given_token(session)
     if token is None:
         raise KtError(
             "unauthenticated",
             "No token for this gateway was found; expected one in the home it runs from.",
-            "Run kt beside that home, name it with --home, or set KEEPTRUSTS_TOKEN.",
+            "`kt gateway run` makes one. Run kt beside that home, name it with --home, or set KEEPTRUSTS_TOKEN.",
         )
     warn_if_exposed(url)
     return HttpClient(url, token, hint=_NOT_THERE, trace=session.trace)

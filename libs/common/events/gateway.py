@@ -1,4 +1,7 @@
-"""What happens with gateways: which exist, what they loaded, which version of which key they serve."""
+"""What happens with gateways: which exist, what they loaded, which version of which key they serve.
+
+An event about targets names all of them, in ``parts`` events of at most 60 targets, ``part`` counted from 0.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ class GatewayEnrolled:
 @dataclass(frozen=True, slots=True)
 class GatewayConfigLoaded:
     config_digest: str
+    part: int
+    parts: int
     targets: tuple[TargetReference, ...]
 
 
@@ -36,6 +41,8 @@ class GatewayConfigLoaded:
 @dataclass(frozen=True, slots=True)
 class GatewayConfigReloaded:
     config_digest: str
+    part: int
+    parts: int
     targets: tuple[TargetReference, ...]
 
 
@@ -51,7 +58,9 @@ class GatewayReloadRefused:
 @REGISTRY.event("kt.gateway.version_adopted.v1", action="adopt")
 @dataclass(frozen=True, slots=True)
 class GatewayVersionAdopted:
-    """The data plane acknowledged these versions: requests from now on carry them. Names all targets."""
+    """The data plane acknowledged these versions: requests from now on carry them."""
 
     config_digest: str
+    part: int
+    parts: int
     targets: tuple[TargetReference, ...]

@@ -72,6 +72,6 @@ async def bulk_connection(name: str, url: str, creds: Path, guard: ConnectionGua
     try:
         yield client
     finally:
-        with contextlib.suppress(NatsError, TimeoutError):
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await client.close()

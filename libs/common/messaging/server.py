@@ -7,22 +7,45 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from faststream.exceptions import SkipMessage
 from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
 from faststream.nats.security import NatsCredentials
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from libs.common.messaging.connection import ConnectionGuard, connect_options
+from libs.common.messaging.connection import ConnectionGuard, connect_options, service_inbox
+from libs.common.messaging.identities import gateway_inbox
 from libs.common.messaging.rpc import MAX_WORKERS, Endpoint, Handler, Rep, Req, answer
+from libs.common.subjects import gateway_of
+
+log = logging.getLogger(__name__)
+
+_SERVICE_INBOXES: Final = service_inbox("")
 
 
-async def _subject_and_body(message: NatsMessage) -> tuple[str, bytes]:
-    return message.raw_message.subject, message.body
+def may_be_answered(subject: str, reply: str) -> bool:
+    """Whether ``reply`` is an inbox of those who may ask on ``subject``.
+
+    With ``allow_responses`` the NATS server lets a service publish to whatever reply subject a request names, beyond
+    the service's own permissions. Anything but an inbox would let the one who asks have the answer stored as an
+    event, or put to another service as a request.
+    """
+    gateway = gateway_of(subject)
+    return reply.startswith(f"{gateway_inbox(*gateway)}." if gateway else _SERVICE_INBOXES)
+
+
+def _refused(subject: str) -> None:
+    log.warning("rpc.reply_subject_refused", extra={"subject": subject})
+
+
+async def _raw(message: NatsMessage) -> Msg:
+    return message.raw_message
 
 
 def broker_for(service: str, url: str, creds: Path, guard: ConnectionGuard) -> NatsBroker:
@@ -49,14 +72,16 @@ class RpcServer:
             self._direct.append((endpoint, handler))
             return
 
-        async def handle(message: tuple[str, bytes]) -> bytes:
-            subject, body = message
-            return await answer(endpoint, handler, subject, body)
+        async def handle(message: Msg) -> bytes:
+            if not may_be_answered(message.subject, message.reply):
+                _refused(message.subject)
+                raise SkipMessage
+            return await answer(endpoint, handler, message.subject, message.data)
 
         self._broker.subscriber(
             endpoint.subject,
             queue=endpoint.queue,
-            decoder=_subject_and_body,
+            decoder=_raw,
             max_workers=MAX_WORKERS,
             title=endpoint.subject,
             description=endpoint.summary,
@@ -76,7 +101,8 @@ class RpcServer:
                 slots.release()
 
         async def spawn(message: Msg) -> None:
-            if not message.reply:
+            if not may_be_answered(message.subject, message.reply):
+                _refused(message.subject)
                 return
             await slots.acquire()
             task = asyncio.create_task(respond(message))

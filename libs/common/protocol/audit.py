@@ -8,9 +8,10 @@ from libs.common.messaging.rpc import Endpoint, Message
 
 
 class ListEvents(Message):
-    """A page of the log, newest first. ``cursor`` is opaque and belongs to its filter.
+    """A page of one org's log. ``filter`` is in the language of docs/reference/event-filter.md.
 
-    ``order`` ``oldest`` with a cursor gives what came after it, for following the log.
+    Newest first; ``cursor`` goes on where a page ended, for the same org and filter. With ``follow``, oldest first:
+    without a cursor the newest entries, with one what came after it.
     """
 
     org: str
@@ -21,7 +22,12 @@ class ListEvents(Message):
 
 
 class EventPage(Message):
-    """``items`` are the stored documents as JSON text, byte for byte; ``positions`` their stream and sequence."""
+    """``items`` are the stored documents as JSON text, byte for byte; ``positions`` their stream and sequence.
+
+    A page may hold fewer than ``limit``, because it is bounded in bytes as well. ``next_cursor`` is empty at the end
+    of a listing; following has no end, and every page has one. What was stored but is no event is shown as a document
+    of type ``kt.audit.unreadable.v1``.
+    """
 
     items: list[str]
     positions: list[tuple[str, int]]

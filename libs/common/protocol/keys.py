@@ -66,10 +66,13 @@ class SealReply(Message):
 
 
 class OpenItem(Message):
+    """A sealed value of the resource ``kind`` and ``name``; ``reference`` is how the requester calls it."""
+
     reference: str
     id: str
     digest: str
     kind: str
+    name: str
 
 
 class OpenRequest(Message):

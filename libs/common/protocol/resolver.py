@@ -12,6 +12,11 @@ from libs.common.protocol.parties import Caller
 MAX_REFERENCES = 100
 """References in one resolve request."""
 
+MAX_REPORT_TARGETS = 60
+"""Targets in one part of a gateway's report: with the longest names an event of 16 KiB holds them."""
+
+MAX_REPORT_PARTS = 20
+
 Purpose = Literal["startup", "reload", "rotation", "reconnect", "request"]
 
 
@@ -142,12 +147,14 @@ class GatewayBootstrapReply(Message):
 
 
 class GatewayReport(Message):
-    """What a gateway says of itself; every kind but ``reload_refused`` names all its targets."""
+    """What a gateway says of itself; every kind but ``reload_refused`` names all its targets, in parts."""
 
     kind: Literal["config_loaded", "config_reloaded", "reload_refused", "version_adopted"]
     config_digest: str = ""
     reason: str = ""
-    targets: list[GatewayTarget] = Field(default_factory=list, max_length=64)
+    part: int = Field(default=0, ge=0, lt=MAX_REPORT_PARTS)
+    parts: int = Field(default=1, ge=1, le=MAX_REPORT_PARTS)
+    targets: list[GatewayTarget] = Field(default_factory=list, max_length=MAX_REPORT_TARGETS)
 
 
 class Noted(Message):

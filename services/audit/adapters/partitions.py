@@ -11,7 +11,10 @@ from psycopg import sql
 from libs.common.postgres import Connection
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('audit/partitions'))"
-_EXISTS: Final = "SELECT to_regclass(%s) IS NOT NULL"
+# Not to_regclass(): it may answer from a cache that does not know what another session has just committed.
+_EXISTS: Final = (
+    "SELECT EXISTS (SELECT FROM pg_class WHERE relname = %s AND relnamespace = current_schema()::regnamespace)"
+)
 
 # ATTACH takes a lock that lets readers and writers of the log go on; CREATE ... PARTITION OF would wait for every
 # running query, and every new query would wait behind it.

@@ -64,7 +64,7 @@ class ConfigVariables:
         loaded = await self.aggregates.load(CONFIG_VARIABLE, org, KIND, command.name)
         earlier = loaded.find(command.command_id)
         if earlier is not None:
-            await self._check_same(command, earlier)
+            await self._check_same(command, earlier, loaded.state)
             return _outcome(command.name, _until(loaded, earlier.sequence), replayed=True)
         _check_expected(command, loaded.sequence)
         sealed_id = derived_id("sealed", org, command.command_id)
@@ -88,7 +88,9 @@ class ConfigVariables:
                 return await self.sealer.reseal(sealed_id, org, name, source)
         return SealedRef("", "")
 
-    async def _check_same(self, command: ConfigVariableCommand, earlier: RecordedEvent) -> None:
+    async def _check_same(
+        self, command: ConfigVariableCommand, earlier: RecordedEvent, state: ConfigVariable
+    ) -> None:
         event = earlier.event
         same = isinstance(event, _EVENT_OF[command.command])
         for field in ("description", "sensitive"):
@@ -102,7 +104,8 @@ class ConfigVariables:
                 "This Idempotency-Key was used for a different request on this variable; nothing was changed.",
                 "Use a new key for a new request.",
             )
-        if command.value is not None:
+        # Comparing means sealing, and a value that a deletion destroyed must not be stored again.
+        if command.value is not None and event.sealed in (sealed for _, sealed in state.values):
             await self.sealer.seal(event.sealed.id, command.caller.org, command.name, command.value)
 
 

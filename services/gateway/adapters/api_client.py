@@ -1,4 +1,4 @@
-"""The one question a gateway asks the API: an identity for the bus."""
+"""What a gateway asks the API: an identity for the bus, and what a token it was shown is good for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from libs.common.auth.scopes import GATEWAYS_CONTROL
 from libs.common.errors import KtError
 from libs.common.secret import Secret
+from services.gateway.domain.header_value import header_problem
 
 _TIMEOUT_S: Final = 10.0
 _MAX_ANSWER: Final = 64 * 1024
-_PATH: Final = "/v1/machine/bus-identity"
+_BUS_IDENTITY: Final = "/v1/machine/bus-identity"
+_INTROSPECT: Final = "/v1/tokens/introspect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +35,19 @@ class BusIdentity:
 
 class ApiClient:
     def __init__(self, api_url: str, token: Secret) -> None:
-        """Raises: KtError ``misconfigured`` when the URL is not http(s)."""
+        """Raises: KtError ``misconfigured`` when the URL is not http(s) or the token can't be sent."""
         parts = urlsplit(api_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise KtError("misconfigured", "KEEPTRUSTS_API_URL is not an http:// or https:// URL.")
+        if problem := header_problem(token):
+            raise KtError("misconfigured", f"KEEPTRUSTS_TOKEN {problem}; expected the token alone.")
         self._url = parts
         self._token = token
 
     async def bus_identity(self, name: str, user_public_key: str) -> BusIdentity:
         """Raises: KtError what the API answered, or ``unreachable``."""
-        body = orjson.dumps({"name": name, "user_public_key": user_public_key})
-        status, answer = await asyncio.to_thread(self._post, body)
+        document = await self._ask(_BUS_IDENTITY, {"name": name, "user_public_key": user_public_key})
         try:
-            document: dict[str, Any] = orjson.loads(answer)
-            if status >= http.client.BAD_REQUEST:
-                raise KtError.from_wire({**document, "extra": {}})
             return BusIdentity(
                 nats_url=document["nats_url"],
                 user_jwt=document["user_jwt"],
@@ -55,9 +56,28 @@ class ApiClient:
                 name=document["name"],
             )
         except (ValueError, KeyError, TypeError):
-            raise KtError("unavailable", f"The API gave an answer that can't be read (status {status}).") from None
+            raise _unreadable() from None
 
-    def _post(self, body: bytes) -> tuple[int, bytes]:
+    async def may_control(self, token: str) -> bool:
+        """Does a bearer token that somebody showed hold the scope ``gateways:control``, in the gateway's own org?
+
+        Raises:
+            KtError: what the API answered, or ``unreachable``.
+        """
+        document = await self._ask(_INTROSPECT, {"token": token})
+        return document.get("active") is True and GATEWAYS_CONTROL in document.get("scopes", ())
+
+    async def _ask(self, path: str, question: dict[str, str]) -> dict[str, Any]:
+        status, answer = await asyncio.to_thread(self._post, path, orjson.dumps(question))
+        try:
+            document: dict[str, Any] = orjson.loads(answer)
+            if status >= http.client.BAD_REQUEST:
+                raise KtError.from_wire({**document, "extra": {}})
+        except (ValueError, TypeError):
+            raise _unreadable() from None
+        return document
+
+    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         # http.client follows no redirect, so the token goes nowhere else.
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._url.hostname or "", self._url.port, timeout=_TIMEOUT_S)
@@ -66,7 +86,7 @@ class ApiClient:
             "Content-Type": "application/json",
         }
         try:
-            connection.request("POST", self._url.path.rstrip("/") + _PATH, body, headers)
+            connection.request("POST", self._url.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             return response.status, response.read(_MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
@@ -77,3 +97,7 @@ class ApiClient:
             ) from None
         finally:
             connection.close()
+
+
+def _unreadable() -> KtError:
+    return KtError("unavailable", "The API gave an answer that can't be read.", "Is KEEPTRUSTS_API_URL right?")

@@ -81,13 +81,13 @@ class Bus:
         return f"gateway/{self.identity.name}"
 
     async def open(self) -> None:
-        """Connect, unless that was done before.
+        """Connect, unless that was done before. A connection that was lost later is opened again by itself.
 
         Raises:
             KtError: ``unreachable``, ``unauthenticated`` or ``forbidden``.
         """
         async with self._opening:
-            if self._client is None:
+            if self._upkeep is None:
                 await self._open()
                 self._upkeep = asyncio.create_task(self._keep_up())
 
@@ -114,7 +114,7 @@ class Bus:
 
     async def watch(self, references: Sequence[Reference]) -> None:
         self._watched = frozenset(reference.name for reference in references)
-        if not self._watched and self._client is None:
+        if not self._watched and self._upkeep is None:
             return
         await self.open()
         await self._subscribe()

@@ -8,14 +8,13 @@ from collections import deque
 from typing import Final
 
 from libs.common.errors import KtError
-from libs.common.protocol.resolver import GATEWAY_REPORT, GatewayReport, GatewayTarget
+from libs.common.protocol.resolver import GATEWAY_REPORT, MAX_REPORT_TARGETS, GatewayReport, GatewayTarget
 from services.gateway.adapters.bus import Bus
 from services.gateway.application.ports import Report
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 256
-_TARGETS: Final = 64
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 30.0
 _REFUSALS: Final = frozenset({"invalid_request", "forbidden", "not_found"})
@@ -34,7 +33,9 @@ class BusReports:
             GatewayTarget(target=t.target, store=t.reference.kind, reference=t.reference.name, version=t.version)
             for t in report.targets
         ]
-        for start in range(0, len(targets) or 1, _TARGETS):
+        parts = max(1, -(-len(targets) // MAX_REPORT_TARGETS))
+        for part in range(parts):
+            start = part * MAX_REPORT_TARGETS
             if len(self._waiting) == MAX_WAITING:
                 log.warning("report.given_up", extra={"kind": self._waiting[0].kind})
             self._waiting.append(
@@ -42,7 +43,9 @@ class BusReports:
                     kind=report.kind.value,
                     config_digest=report.config_digest,
                     reason=report.reason,
-                    targets=targets[start : start + _TARGETS],
+                    part=part,
+                    parts=parts,
+                    targets=targets[start : start + MAX_REPORT_TARGETS],
                 )
             )
         self._wake.set()

@@ -87,10 +87,10 @@ def find_system(home: Path, api_url: str, token: Secret | None) -> tuple[str, Se
     except (OSError, ValueError, AttributeError):
         known = ""
     url = api_url or known
-    if token is None and url and url == known:
+    if not token and url and url == known:
         with contextlib.suppress(OSError):
             token = Secret((home / "admin.token").read_bytes().strip())
-    return url, token
+    return url, token or None
 
 
 def new_client_key() -> Secret:

@@ -38,7 +38,6 @@ from services.gateway.domain.status import GatewayStatus, TargetStatus
 log = logging.getLogger(__name__)
 
 DIGEST_SHOWN: Final = 12
-ACKNOWLEDGEMENT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,6 @@ class Gateway:
             await self._feed.watch(_stored((*before, *config.references)))
             self._take(await self._keys.resolve(config.references, purpose))
             await self._data_plane.apply(plan_routes(config), self._keyring.value_of)
-            await self._all_acknowledged(config.references)
         except BaseException:
             self._keyring.keep(before)
             await self._watch_only(before)
@@ -140,25 +138,23 @@ class Gateway:
             log.warning("gateway.watch_failed", extra={"code": error.code})
 
     def _take(self, resolutions: Sequence[Resolution]) -> None:
+        failed = [r for r in map(usable, resolutions) if isinstance(r, Unresolved)]
+        if failed:
+            raise unresolved(failed)
         for resolution in resolutions:
             in_use = resolution.reference in self._keyring
             held, changed = self._keyring.take(resolution)
             if in_use and changed:
                 self._data_plane.set_key(held.reference, held.value)
-        failed = [r for r in map(usable, resolutions) if isinstance(r, Unresolved)]
-        if failed:
-            raise unresolved(failed)
-
-    async def _all_acknowledged(self, references: Iterable[Reference]) -> None:
-        waits = [self._data_plane.acknowledgement(ref, ACKNOWLEDGEMENT_TIMEOUT_S) for ref in references]
-        await asyncio.gather(*waits)
 
     def _report(self, kind: ReportKind, config: GatewayConfig) -> None:
         self._reporter.report(Report(kind, config.digest, self._versions(config)))
 
     def acknowledged(self, reference: Reference) -> None:
-        """The data plane has confirmed what is held for ``reference`` now."""
+        """Take note of what the data plane has confirmed for ``reference``; a newer key on its way is not yet it."""
         held = self._keyring[reference]
+        if not self._data_plane.acknowledged(reference):
+            return
         if held.value is None:
             self._serving.pop(reference, None)
         else:

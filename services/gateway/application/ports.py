@@ -55,7 +55,8 @@ class DataPlane(Protocol):
         """Does the proxy take updates at the moment?"""
 
     async def apply(self, plan: RoutingPlan, key_of: Callable[[Reference], Secret | None]) -> None:
-        """Switch to ``plan``, atomically: every request is served by the old plan or by the new one.
+        """Switch to ``plan``, atomically: every request is served by the old plan or by the new one. On return every
+        key of the plan has been acknowledged.
 
         ``key_of`` gives the value held for a reference at the moment it is asked.
 

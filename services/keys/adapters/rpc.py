@@ -53,7 +53,7 @@ class KeysEndpoints:
     async def open(self, _: str, request: protocol.OpenRequest) -> protocol.OpenReply:
         recipient = BoxPublicKey(request.recipient_key)
         context = protocol.resolve_context(checked_org(request.org), request.requester, request.recipient_key)
-        items = [OpenItem(i.reference, i.kind, SealedReference(i.id, i.digest)) for i in request.items]
+        items = [OpenItem(i.reference, i.kind, i.name, SealedReference(i.id, i.digest)) for i in request.items]
         opened = await self.opening.open(request.org, items, recipient, context)
         return protocol.OpenReply(box=opened.box, failed=dict(opened.failed))
 

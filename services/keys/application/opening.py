@@ -43,6 +43,7 @@ class OpenItem:
 
     reference: str
     kind: str
+    name: str
     sealed: SealedReference
 
 
@@ -68,12 +69,12 @@ class Unsealer:
         if any(self._keyring.key_encryption_key(value.key_id) is None for value in stored):
             await self._keyring.reload()
 
-    def unseal(self, stored: SealedValue | None, expected: SealedReference, org: str, kind: str) -> Secret:
+    def unseal(self, stored: SealedValue | None, expected: SealedReference, org: str, kind: str, name: str) -> Secret:
         """Raises: Rejected."""
         if stored is None:
             raise Rejected("not in the store")
-        if stored.binding.org != org or stored.binding.kind != kind:
-            raise Rejected("of another org or kind")
+        if (stored.binding.org, stored.binding.kind, stored.binding.name) != (org, kind, name):
+            raise Rejected("of another org, kind or name")
         if stored.digest != expected.digest:
             raise Rejected("not what the event refers to")
         return self.open(stored)
@@ -110,7 +111,7 @@ class Opening:
         failed: dict[str, str] = {}
         for item in items:
             try:
-                value = self._unsealer.unseal(stored.get(item.sealed.id), item.sealed, org, item.kind)
+                value = self._unsealer.unseal(stored.get(item.sealed.id), item.sealed, org, item.kind, item.name)
             except Rejected as reason:
                 log.warning("sealed_value.undecryptable", extra={"sealed_id": item.sealed.id, "why": str(reason)})
                 failed[item.reference] = UNDECRYPTABLE

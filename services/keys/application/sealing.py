@@ -58,11 +58,8 @@ class Sealing:
         """
         found = await self._store.fetch([source.id])
         await self._unsealer.learn_keys(found.values())
-        stored = found.get(source.id)
         try:
-            if stored is not None and stored.binding.name != binding.name:
-                raise Rejected("of another name")
-            value = self._unsealer.unseal(stored, source, binding.org, binding.kind)
+            value = self._unsealer.unseal(found.get(source.id), source, binding.org, binding.kind, binding.name)
         except Rejected as reason:
             log.warning("sealed_value.undecryptable", extra={"sealed_id": source.id, "why": str(reason)})
             raise KtError(

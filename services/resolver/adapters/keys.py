@@ -15,7 +15,13 @@ class BusKeyService:
 
     async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         items = [
-            OpenItem(reference=e.reference, id=e.sealed.id, digest=e.sealed.digest, kind="config_variable")
+            OpenItem(
+                reference=e.reference,
+                id=e.sealed.id,
+                digest=e.sealed.digest,
+                kind="config_variable",
+                name=e.reference,
+            )
             for e in entitled
         ]
         return await self._client.call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -64,11 +65,11 @@ class Gateways:
         return GatewayBootstrapReply(org=org, client_jwks=await self.client_keys.client_jwks(org))
 
     async def report(self, subject: str, report: GatewayReport) -> Noted:
-        """Put a gateway's report on record. Each report but a refusal names all its targets, so the last one is
-        the gateway's whole state."""
+        """Put a gateway's report on record. Each report but a refusal names all its targets, so the last one of
+        each part is the gateway's whole state."""
         org, name = _identity(subject)
         event = _event(report)
-        kind = REFUSAL_KIND if isinstance(event, GatewayReloadRefused) else STATE_KIND
+        kind = REFUSAL_KIND if isinstance(event, GatewayReloadRefused) else _state_kind(report.part)
         metadata = Metadata(
             self.ids.new(), rfc3339(self.clock.now()), org, SOURCE, Actor("gateway", name), Origin(self.ids.new())
         )
@@ -81,11 +82,26 @@ class Gateways:
 
         async def view(name: str, allowed: list[str]) -> GatewayView:
             async with slots:
-                last = await self.reports.last(access_subject(request.org, STATE_KIND, name))
-            return _view(name, allowed, last)
+                return _view(name, allowed, await self._state(request.org, name))
 
         known = await self.lists.gateways(request.org)
         return GatewayList(items=list(await asyncio.gather(*(view(name, allowed) for name, allowed in known))))
+
+    async def _state(self, org: str, name: str) -> Sequence[RecordedEvent]:
+        """The newest record of each part, the first of which says how many there are."""
+        first = await self.reports.last(access_subject(org, _state_kind(0), name))
+        if first is None:
+            return []
+        rest = [
+            await self.reports.last(access_subject(org, _state_kind(part), name))
+            for part in range(1, first.event.parts)
+        ]
+        return [first, *(record for record in rest if record is not None)]
+
+
+def _state_kind(part: int) -> str:
+    """A subject of its own for each part, so that the last record of each is found by its subject."""
+    return f"{STATE_KIND}_{part}" if part else STATE_KIND
 
 
 def _identity(subject: str) -> tuple[str, str]:
@@ -97,24 +113,24 @@ def _event(report: GatewayReport) -> object:
     targets = tuple(TargetReference(t.target, t.store, t.reference, t.version) for t in report.targets)
     match report.kind:
         case "config_loaded":
-            return GatewayConfigLoaded(report.config_digest, targets)
+            return GatewayConfigLoaded(report.config_digest, report.part, report.parts, targets)
         case "config_reloaded":
-            return GatewayConfigReloaded(report.config_digest, targets)
+            return GatewayConfigReloaded(report.config_digest, report.part, report.parts, targets)
         case "version_adopted":
-            return GatewayVersionAdopted(report.config_digest, targets)
+            return GatewayVersionAdopted(report.config_digest, report.part, report.parts, targets)
         case "reload_refused":
             return GatewayReloadRefused(report.config_digest, report.reason)
 
 
-def _view(name: str, allowed: list[str], last: RecordedEvent | None) -> GatewayView:
-    event = last.event if last else None
-    targets: tuple[TargetReference, ...] = getattr(event, "targets", ())
+def _view(name: str, allowed: list[str], state: Sequence[RecordedEvent]) -> GatewayView:
     return GatewayView(
         name=name,
-        config_digest=getattr(event, "config_digest", ""),
+        config_digest=state[0].event.config_digest if state else "",
         targets=[
-            GatewayTarget(target=t.target, store=t.store, reference=t.reference, version=t.version) for t in targets
+            GatewayTarget(target=t.target, store=t.store, reference=t.reference, version=t.version)
+            for record in state
+            for t in record.event.targets
         ],
-        seen_at=last.metadata.time if last else "",
+        seen_at=state[0].metadata.time if state else "",
         references=allowed,
     )

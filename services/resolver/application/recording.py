@@ -7,13 +7,20 @@ from typing import Final
 
 from libs.common.clock import Clock, rfc3339
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import ConfigVariableResolved, ConfigVariableResolveFailed
+from libs.common.events.config_variable import (
+    ConfigVariableResolved,
+    ConfigVariableResolveFailed,
+    ConfigVariableRevealed,
+)
 from libs.common.ids import IdFactory
 from libs.common.subjects import access_subject
 from services.resolver.domain.entitlement import Entitled, Refused
 
 SOURCE: Final = "keeptrusts/resolver"
 KIND: Final = "config_variable"
+REVEAL: Final = "reveal"
+"""The purpose of the API showing a value that is not sensitive."""
+
 INVALID: Final = "(invalid)"
 """Stands for a reference that can't be a name: what was sent there may be a key pasted in the wrong place."""
 
@@ -37,7 +44,11 @@ class AccessEvents:
         """Subject and body of the record of one reference's fate."""
         event: object
         if isinstance(outcome, Entitled):
-            event = ConfigVariableResolved(outcome.version, requester.purpose)
+            event = (
+                ConfigVariableRevealed(outcome.version)
+                if requester.purpose == REVEAL
+                else ConfigVariableResolved(outcome.version, requester.purpose)
+            )
             resource = Resource(KIND, outcome.reference, outcome.version)
         else:
             event = ConfigVariableResolveFailed(outcome.reason, requester.purpose)

@@ -134,7 +134,7 @@ async def open_log(bus: Bus, database: Database) -> AsyncIterator[Log]:
         creds = bus.creds("audit")
         bulk = await stack.enter_async_context(bulk_connection("audit", bus.url, creds, ConnectionGuard()))
         pool = await stack.enter_async_context(open_pool(database.dsn("audit"), "audit", 8))
-        yield Log(await bus.connect("command"), await bus.connect("audit"), bulk, pool)
+        yield Log(await bus.connect("command"), await bus.connect("resolver"), bulk, pool)
 
 
 async def remake(bus: Bus, stream: str, **changes: Any) -> None:

@@ -112,8 +112,10 @@ async def test_pages_stay_the_same_while_events_come_in(nats_server: Bus, postgr
         await reader.log.record(150)
         (before,) = await reader.walk(limit=500)
 
+        enough = asyncio.Event()
+
         async def keep_writing() -> None:
-            while True:
+            while not enough.is_set():
                 await reader.log.record(5)
                 await reader.log.append("A")
 
@@ -121,8 +123,8 @@ async def test_pages_stay_the_same_while_events_come_in(nats_server: Bus, postgr
         try:
             pages = await reader.walk(limit=7)
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            enough.set()
+            await asyncio.wait_for(writing, 10)
         seen = positions(*pages)
         assert len(set(seen)) == len(seen)
         assert [position for position in seen if position in set(before.positions)] == before.positions

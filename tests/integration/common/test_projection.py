@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from nats.aio.client import Client
 
+from libs.common import projection
 from libs.common.direct_get import StoredMessage
 from libs.common.errors import KtError
 from libs.common.postgres import Connection, Pool, open_pool
 from libs.common.projection import ProjectionRunner
-from libs.common.subjects import ACCESS, ALL_ACCESS, access_subject
+from libs.common.stream_reader import stream_range
+from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS, access_subject, event_subject
+from libs.engines.permissions import PROVISIONER
 from tests.engines import Bus, Database, eventually
 
 
@@ -70,7 +74,7 @@ async def running(runner: ProjectionRunner) -> AsyncIterator[asyncio.Task[Any]]:
 async def test_every_message_is_projected_once_across_restarts_and_failures(
     nats_server: Bus, postgres: Database
 ) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         for round_number in range(4):
             await publish(client, 30, round_number * 30)
@@ -81,7 +85,7 @@ async def test_every_message_is_projected_once_across_restarts_and_failures(
 
 
 async def test_of_two_runners_one_works_and_the_other_takes_over(nats_server: Bus, postgres: Database) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         first, second = (ProjectionRunner(client, pool, Numbers()) for _ in range(2))
         await publish(client, 20)
@@ -95,7 +99,7 @@ async def test_of_two_runners_one_works_and_the_other_takes_over(nats_server: Bu
 
 
 async def test_it_goes_on_behind_a_crash_of_the_server(nats_server: Bus, postgres: Database) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         runner = ProjectionRunner(client, pool, Numbers())
         async with running(runner):
@@ -110,7 +114,7 @@ async def test_it_goes_on_behind_a_crash_of_the_server(nats_server: Bus, postgre
 
 
 async def test_a_stream_that_is_shorter_than_the_checkpoint_is_refused(nats_server: Bus, postgres: Database) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         await publish(client, 5)
         async with pool.connection() as connection:
@@ -121,7 +125,7 @@ async def test_a_stream_that_is_shorter_than_the_checkpoint_is_refused(nats_serv
 
 
 async def test_a_sequence_that_holds_other_bytes_is_refused(nats_server: Bus, postgres: Database) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         await publish(client, 5)
         async with pool.connection() as connection:
@@ -132,6 +136,86 @@ async def test_a_sequence_that_holds_other_bytes_is_refused(nats_server: Bus, po
 
 
 async def test_waiting_for_what_does_not_come_ends(nats_server: Bus, postgres: Database) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     async with numbers_pool(postgres) as pool:
         assert not await ProjectionRunner(client, pool, Numbers()).wait_for(1, 0.2)
+
+
+async def emptied(bus: Bus, stream: str, **limits: object) -> None:
+    """Let messages go as the server does it, then set the stream's configuration back to what it was."""
+    provisioner = await bus.connect(PROVISIONER)
+
+    async def update(changes: dict[str, object]) -> None:
+        reply = await provisioner.request(f"$JS.API.STREAM.UPDATE.{stream}", orjson.dumps({**config, **changes}))
+        assert "error" not in orjson.loads(reply.data)
+
+    async def state() -> dict[str, Any]:
+        info: dict[str, Any] = orjson.loads((await provisioner.request(f"$JS.API.STREAM.INFO.{stream}")).data)
+        return info
+
+    async def gone() -> bool:
+        return int((await state())["state"]["messages"]) <= 1
+
+    config = (await state())["config"]
+    await update(limits)
+    await eventually(gone, within=10)
+    await update({})
+
+
+async def test_what_expired_before_it_was_seen_is_passed_over(
+    nats_server: Bus, postgres: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await nats_server.connect("audit")
+    await publish(client, 3)
+    await emptied(nats_server, ACCESS, max_age=10**9, duplicate_window=10**9)
+    async with numbers_pool(postgres) as pool:
+        for _ in range(2):
+            runner = ProjectionRunner(client, pool, Numbers())
+            async with running(runner):
+                assert await runner.wait_for(3, 5)
+        assert [record.message for record in caplog.records].count("projection.expired_unseen") == 1
+        await publish(client, 1, 3)
+        async with running(runner):
+            assert await runner.wait_for(4, 5)
+        assert await rows(pool) == [4]
+
+
+async def test_events_that_are_missing_from_a_stream_without_expiry_are_not_passed_over(
+    nats_server: Bus, postgres: Database
+) -> None:
+    class Events(Numbers):
+        stream = EVENTS
+        subject = ALL_EVENTS
+
+    js = (await nats_server.connect("command")).jetstream()
+    for number in range(3):
+        await js.publish(event_subject("acme", "config_variable", "A"), str(number).encode())
+    await emptied(nats_server, EVENTS, max_msgs=1, discard="old")
+    async with numbers_pool(postgres) as pool:
+        runner = ProjectionRunner(await nats_server.connect("audit"), pool, Events())
+        with pytest.raises(KtError, match="begins at 3") as caught:
+            await asyncio.wait_for(runner.run(), 10)
+        assert caught.value.code == "stream_damaged"
+
+
+async def test_a_message_that_is_stored_while_the_end_is_looked_up_is_no_gap(
+    nats_server: Bus, postgres: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(projection, "IDLE_S", 0.05)
+    client = await nats_server.connect("audit")
+    looked = 0
+
+    async def stored_meanwhile(nc: Client, stream: str) -> tuple[int, int]:
+        nonlocal looked
+        looked += 1
+        if 2 < looked < 8:
+            await publish(client, 1, looked)
+        return await stream_range(nc, stream)
+
+    monkeypatch.setattr(projection, "stream_range", stored_meanwhile)
+    async with numbers_pool(postgres) as pool:
+        runner = ProjectionRunner(client, pool, Numbers())
+        async with running(runner):
+            await eventually(lambda: looked > 8)
+            assert await runner.wait_for(5, 5)
+    assert "projection.restarted" not in [record.message for record in caplog.records]

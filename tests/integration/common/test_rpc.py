@@ -10,10 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
+from libs.common.direct_get import DirectReader
 from libs.common.errors import KtError
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient
-from libs.common.messaging.server import RpcServer, broker_for
+from libs.common.messaging.server import RpcServer, broker_for, may_be_answered
+from libs.common.subjects import EVENTS
 from tests.engines import Bus
 
 SECRET = "sk-proj-canarycanarycanary"
@@ -28,10 +30,12 @@ class Told(Message):
     subject: str
 
 
+HANDLED: list[str] = []
 ECHO = Endpoint("kt.cmd.v1.config_variable", "command", Ask, Told, "Echo")
 
 
 async def echo(subject: str, request: Ask) -> Told:
+    HANDLED.append(request.text)
     if request.text == "refuse":
         raise KtError("conflict", "Refused.", "Try again.", extra={"n": 1})
     if request.text == "break":
@@ -43,6 +47,7 @@ async def echo(subject: str, request: Ask) -> Told:
 
 @asynccontextmanager
 async def served(nats_server: Bus, *, direct: bool) -> AsyncIterator[RpcClient]:
+    HANDLED.clear()
     broker = broker_for("command", nats_server.url, nats_server.creds("command"), ConnectionGuard())
     server = RpcServer(broker)
     server.serve(ECHO, echo, direct=direct)
@@ -88,6 +93,26 @@ async def test_a_message_of_another_form_is_refused_without_repeating_it(client:
     error: dict[str, Any] = orjson.loads(reply.data)["error"]
     assert error["code"] == "invalid_request"
     assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["faststream", "direct"])
+@pytest.mark.parametrize(
+    "reply", ["kt.evt.v1.default.config_variable.A", "kt.keys.v1.seal", "_INBOX.gw.acme.gw1.x", ""]
+)
+async def test_an_answer_goes_to_an_inbox_and_nowhere_else(nats_server: Bus, reply: str, *, direct: bool) -> None:
+    async with served(nats_server, direct=direct) as client:
+        await client._nc.publish(ECHO.subject, b'{"text":"stray"}', reply=reply)
+        await client.call(ECHO, Ask(text="honest"))
+    assert HANDLED == ["honest"]
+    assert await DirectReader(await nats_server.connect("command"), EVENTS).last(">") is None
+
+
+@pytest.mark.parametrize(
+    "reply", ["kt.evt.v1.acme.config_variable.A", "_INBOX.gw.acme.gw2.x", "_INBOX.gw.acme.gw11.x", "_INBOX.svc.api.x"]
+)
+def test_a_gateway_is_answered_in_its_own_inbox_only(reply: str) -> None:
+    assert may_be_answered("kt.gw.v1.acme.gw1.resolve", "_INBOX.gw.acme.gw1.x.1")
+    assert not may_be_answered("kt.gw.v1.acme.gw1.resolve", reply)
 
 
 async def test_slow_questions_do_not_hold_up_others(client: RpcClient) -> None:

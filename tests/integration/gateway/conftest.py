@@ -15,8 +15,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where a test finds Envoy's admin socket. Not below ``tmp_path``: the path of a socket has to be short."""
+def own_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a test finds Envoy's admin socket. Not below ``tmp_path``: the path of a socket has to be short.
+
+    ``tmp_path`` is asked for so that its own parent is not made in here.
+    """
     with tempfile.TemporaryDirectory(prefix="kt-test-", dir="/tmp") as directory:
         monkeypatch.setattr(tempfile, "tempdir", directory)
         yield Path(directory)

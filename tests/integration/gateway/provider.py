@@ -32,6 +32,7 @@ class Provider:
     accepted: set[str] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     remember: bool = True
+    hang_up: bool = False
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     scheme: str = "http"
@@ -47,7 +48,10 @@ class Provider:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                await self._answer(await self.read(reader), writer)
+                seen = await self.read(reader)
+                if self.hang_up:
+                    return
+                await self._answer(seen, writer)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, ssl.SSLError):
             pass
         finally:

@@ -300,6 +300,13 @@ async def test_what_the_api_answers_is_told(status: int, document: object, code:
     assert refused.value.code == code
 
 
+def test_a_token_that_is_no_header_is_refused_and_not_repeated() -> None:
+    with pytest.raises(KtError) as refused:
+        ApiClient("http://127.0.0.1:9", Secret(b"gateway-token\nx: y"))
+    assert refused.value.code == "misconfigured"
+    assert "gateway-token" not in str(refused.value)
+
+
 async def test_an_api_that_is_down_is_unreachable() -> None:
     with pytest.raises(KtError) as refused:
         await ApiClient("http://127.0.0.1:9", Secret(b"gateway-token")).bus_identity(NAME, "UABC")

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -39,7 +40,7 @@ async def with_system(tmp_path: Path, system: System, provider: Provider) -> Asy
 
 
 @asynccontextmanager
-async def without_system(tmp_path: Path, provider: Provider, **settings: object) -> AsyncIterator[Gateway]:
+async def without_system(tmp_path: Path, provider: Provider, **settings: Any) -> AsyncIterator[Gateway]:
     provider.accepted.add("provider-key")
     async with running(provider):
         text = policy_config(target("t1", provider.url, secret_key_ref={"env": "KT_TEST_KEY"}))

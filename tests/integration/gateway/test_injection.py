@@ -97,6 +97,17 @@ async def test_an_answer_of_the_provider_comes_back_as_it_is(tmp_path: Path) -> 
     assert (answer.status, answer.code) == (401, "invalid_api_key")
 
 
+async def test_a_request_that_reached_the_provider_is_never_sent_again(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"}, hang_up=True)) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            answer = await gw.chat(**gw.auth(), x_envoy_retry_on="5xx,reset", x_envoy_max_retries="3")
+            assert (answer.status, answer.code) == (503, "provider_unreachable")
+        assert len(upstream.seen) == 1, "it may have been billed"
+
+
 async def test_without_a_system_the_key_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

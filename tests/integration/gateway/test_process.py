@@ -17,7 +17,8 @@ import orjson
 import psutil
 import pytest
 
-from libs.common.errors import Exit
+from libs.common.errors import Exit, KtError
+from services.gateway import main
 from tests.integration.gateway.http_client import connection, request
 from tests.integration.gateway.provider import EVENTS, Provider, running
 from tests.integration.gateway.running import (
@@ -173,6 +174,32 @@ async def test_a_stop_lets_a_stream_end(tmp_path: Path) -> None:
         assert (await started.ended())[0] == 0
 
 
+async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
+    """The API takes the connection and never answers."""
+    never = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await never.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    given = {
+        "KEEPTRUSTS_API_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        "KEEPTRUSTS_TOKEN": "some-token-for-the-system",
+    }
+    text = policy_config(target("t1", "http://127.0.0.1:9", secret_key_ref=stored("KEY")))
+    async with agent(tmp_path, text, wait=False, **given) as started:
+        async with asyncio.timeout(20):
+            await asked.wait()
+        started.process.send_signal(signal.SIGTERM)
+        code, _ = await started.ended()
+    assert code == 0
+    never.set()
+    server.close()
+
+
 async def test_envoy_dies_with_a_killed_agent(tmp_path: Path) -> None:
     async with agent(tmp_path, from_environment("http://127.0.0.1:9")) as started:
         envoy = started.envoy()
@@ -248,6 +275,19 @@ async def test_no_key_stands_in_a_file_a_log_or_a_process_listing(tmp_path: Path
     assert CLIENT_KEY not in err
 
 
+async def test_an_envoy_that_ends_at_once_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(bootstrap: Path, concurrency: int) -> list[str]:
+        return ["/bin/sh", "-c", "echo 'no such flag' >&2; exit 1"]
+
+    monkeypatch.setattr(main, "envoy_command", broken)
+    monkeypatch.setenv("KT_TEST_KEY", PROVIDER_KEY)
+    with pytest.raises(KtError) as error:
+        async with gateway(tmp_path, from_environment("http://127.0.0.1:9")):
+            pass
+    assert error.value.code == "engine_failed"
+    assert "no such flag" in error.value.detail
+
+
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1", "127.0.0.1:99999", "example.com:80"])
 async def test_a_listen_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None:
     text = from_environment("http://127.0.0.1:9")
@@ -258,7 +298,8 @@ async def test_a_listen_address_that_is_none_is_refused(tmp_path: Path, listen: 
 
 
 def _listens(port: int) -> bool:
-    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp"))
+    connections = psutil.net_connections("tcp")
+    return any(c.laddr and c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in connections)
 
 
 def _runtime_directories() -> list[Path]:

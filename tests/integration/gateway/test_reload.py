@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.integration.gateway.http_client import connection, request
 from tests.integration.gateway.provider import EVENTS, Provider, running
 from tests.integration.gateway.running import (
     CHAT,
+    CLIENT_KEY,
     JSON,
     Gateway,
     envoy_admin,
@@ -52,9 +54,9 @@ async def test_reloads_under_load_fail_no_request(tmp_path: Path) -> None:
         async with gateway(tmp_path, text, system) as gw:
             load = Load.on(gw, clients=4)
             for number in range(10):
-                before = len(load.answers)
+                enough = len(load.answers) + 20
                 assert (await gw.reload(text if number % 2 else other)).status == 200
-                await eventually(lambda before=before: len(load.answers) > before + 20)
+                await eventually(partial(load.has, enough))
             await load.stop()
     assert {answer.status for answer in load.answers} == {200}
     assert set(provider.keys) == {"one", "two"}
@@ -120,6 +122,25 @@ async def test_a_reload_while_the_system_is_away_is_refused(tmp_path: Path) -> N
             assert (answer.status, answer.code) == (503, "unreachable")
             assert (await gw.chat()).status == 200
             assert list(await gw.targets()) == ["t1"]
+
+
+async def test_a_gateway_without_a_system_can_be_led_to_one_by_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KT_TEST_KEY", "from-environment")
+    system, provider = System(), Provider(accepted={"from-environment", "from-store"})
+    system.put("KEY", "from-store")
+    async with running(provider):
+        text = policy_config(target("t1", provider.url, secret_key_ref={"env": "KT_TEST_KEY"}))
+        async with gateway(tmp_path, text, system, client_key=CLIENT_KEY) as gw:
+            assert (await gw.chat(x_api_key=CLIENT_KEY)).status == 200
+            assert system.asked == []
+            other = policy_config(target("t1", provider.url, secret_key_ref=stored("KEY")))
+            assert (await gw.reload(other)).status == 200
+            assert (await gw.chat(x_api_key=CLIENT_KEY)).status == 200, "clients are authenticated as before"
+            assert (await gw.reload(text)).status == 200
+            assert (await gw.chat(x_api_key=CLIENT_KEY)).status == 200
+    assert provider.keys == ["from-environment", "from-store", "from-environment"]
 
 
 async def test_reloads_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 
@@ -48,6 +49,9 @@ class Load:
             while True:
                 self.answers.append(await opened.request("POST", CHAT_PATH, headers, CHAT))
 
+    def has(self, answers: int) -> bool:
+        return len(self.answers) >= answers
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -67,7 +71,7 @@ async def test_rotations_under_load_fail_no_request_and_are_fast(tmp_path: Path)
             provider.accepted.add(key)
             began = time.perf_counter()
             system.put("KEY", key)
-            await eventually(lambda key=key: provider.keys[-1:] == [key])
+            await eventually(partial(_seen_last, provider, key))
             times.append((time.perf_counter() - began) * 1000)
         await load.stop()
         entry = (await gw.targets())["t1"]
@@ -214,7 +218,7 @@ async def test_a_new_value_that_can_not_be_a_header_leaves_the_old_key_in_use(tm
         system.put("KEY", "new\r\nx-injected: yes")
 
         async def told() -> bool:
-            return (await gw.targets())["t1"]["reason"] == "unusable_value"
+            return bool((await gw.targets())["t1"]["reason"] == "unusable_value")
 
         await eventually(told)
         assert (await gw.chat()).status == 200
@@ -225,3 +229,7 @@ async def begin_stream(gw: Gateway, opened: Connection) -> AsyncIterator[bytes]:
     status, headers = await opened.begin("POST", CHAT_PATH, {**JSON, **gw.auth()}, STREAM)
     assert (status, headers["content-type"]) == (200, "text/event-stream")
     return opened.chunks(headers)
+
+
+def _seen_last(provider: Provider, key: str) -> bool:
+    return provider.keys[-1:] == [key]

@@ -94,7 +94,7 @@ class Asked:
         recipient = BoxPrivateKey.generate()
         encoded = recipient.public.encoded
         items = [
-            protocol.OpenItem(reference=reference, id=s.id, digest=s.digest, kind=KIND)
+            protocol.OpenItem(reference=reference, id=s.id, digest=s.digest, kind=KIND, name=NAME)
             for reference, s in sealed.items()
         ]
         reply = await self.ask(
@@ -184,7 +184,7 @@ async def test_only_the_services_that_need_an_endpoint_may_ask_it(nats_server: B
                 org="default",
                 requester="x",
                 recipient_key=BoxPrivateKey.generate().public.encoded,
-                items=[protocol.OpenItem(reference="a", id=sealed.id, digest=sealed.digest, kind=KIND)],
+                items=[protocol.OpenItem(reference="a", id=sealed.id, digest=sealed.digest, kind=KIND, name=NAME)],
             )
             with pytest.raises(KtError) as refused:
                 await client.call(protocol.OPEN, request, timeout_s=0.5)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from nats.aio.client import Client
 
 from libs.common.clock import SystemClock, rfc3339
 from libs.common.errors import KtError
@@ -21,6 +22,7 @@ from libs.common.events.config_variable import (
 )
 from libs.common.events.gateway import GatewayEnrolled
 from libs.common.ids import Uuid7Factory
+from libs.common.stream_reader import stream_range
 from libs.common.subjects import event_subject
 from services.resolver.adapters import current_state
 from services.resolver.adapters.current_state import StreamState
@@ -184,3 +186,24 @@ async def test_it_recovers_from_a_crash_of_the_server(nats_server: Bus) -> None:
 
         await eventually(written, within=15)
         await eventually(seen, within=15)
+
+
+async def test_an_event_that_is_stored_while_the_end_is_looked_up_is_no_gap(
+    nats_server: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(current_state, "IDLE_S", 0.05)
+    async with running(nats_server) as (state, writer):
+        await writer.append(created("one"), "A")
+        assert await version(state, "A") == 1
+        looked = 0
+
+        async def stored_meanwhile(nc: Client, stream: str) -> tuple[int, int]:
+            nonlocal looked
+            looked += 1
+            await writer.append(ConfigVariableRotated(looked + 1, SealedRef("2", "d")), "A")
+            return await stream_range(nc, stream)
+
+        monkeypatch.setattr(current_state, "stream_range", stored_meanwhile)
+        await eventually(lambda: looked >= 5)
+        assert await version(state, "A") in (looked + 1, looked + 2)
+    assert "current_state.resync" not in [record.message for record in caplog.records]

@@ -72,12 +72,19 @@ def test_status_finds_the_gateway_of_the_home_and_shows_references_and_versions(
     assert kt("gateway", "status", "-o", "json").json == STATUS
 
 
-def test_reload_as_the_documentation_writes_it(kt: Kt, api: FakeApi) -> None:
+def test_reload_as_the_documentation_writes_it(kt: Kt, api: FakeApi, own: Path) -> None:
     api.on("POST", f"{CONTROL}/reload", Reply(200, {"outcome": "reloaded", **STATUS}))
     ended = kt("gateway", "reload", "--name", "keeptrusts-proxy", "--gateway-url", api.url)
     assert ended.code == 0
     assert ended.out.startswith("reloaded keeptrusts-proxy\n")
-    assert api.asked[0].headers["authorization"] == f"Bearer {TOKEN}"
+    assert api.asked[0].headers["authorization"] == "Bearer control-token"
+
+
+@pytest.mark.parametrize("command", ["status", "reload"])
+def test_the_admin_token_goes_to_no_gateway(kt: Kt, api: FakeApi, command: str) -> None:
+    ended = kt("gateway", command, "--gateway-url", api.url)
+    assert (ended.code, api.asked) == (5, [])
+    assert "`kt gateway run` makes one" in ended.err
 
 
 def test_a_refused_reload_shows_every_problem_and_exits_with_usage(kt: Kt, api: FakeApi, own: Path) -> None:
@@ -88,7 +95,7 @@ def test_a_refused_reload_shows_every_problem_and_exits_with_usage(kt: Kt, api: 
     assert "line 8: unknown provider; expected openai" in ended.err
 
 
-def test_a_gateway_that_does_not_run_is_unreachable_with_the_way_to_start_it(kt: Kt) -> None:
+def test_a_gateway_that_does_not_run_is_unreachable_with_the_way_to_start_it(kt: Kt, own: Path) -> None:
     ended = kt("gateway", "status", "--gateway-url", "http://127.0.0.1:1")
     assert ended.code == 6
     assert "kt gateway run" in ended.err

@@ -148,6 +148,16 @@ async def test_another_command_under_the_same_key_is_refused(
     assert await world.refused(command, key="k", **fields) == "idempotency_mismatch"
 
 
+@pytest.mark.parametrize("value", ["one", "another"])
+async def test_a_value_that_was_destroyed_is_not_stored_again_by_a_late_repeat(world: World, value: str) -> None:
+    created = await world.do("create", key="k", value="one")
+    await world.do("delete")
+    world.sealer.values.clear()
+    again = await world.do("create", key="k", value=value)
+    assert (again.replayed, again.event_id) == (True, created.event_id)
+    assert world.sealer.values == {}
+
+
 async def test_an_expected_version_that_is_not_there_any_more_is_refused(world: World) -> None:
     created = await world.do("create", value="one")
     await world.do("rotate", value="two", expected_sequence=created.sequence)

@@ -24,7 +24,7 @@ def endpoints() -> list[Endpoint[Any, Any]]:
     ("subject", "services"),
     [
         ("kt.evt.v1.>", {"command"}),
-        ("kt.access.v1.>", {"resolver", "audit", "api"}),
+        ("kt.access.v1.>", {"resolver"}),
         ("kt.keys.v1.open", {"resolver"}),
         ("kt.keys.v1.seal", {"command"}),
         ("kt.health.v1.*", {"api"}),
@@ -37,7 +37,9 @@ def test_who_may_publish(subject: str, services: set[str]) -> None:
 
 def test_no_service_may_change_a_stream() -> None:
     stream_api = {s for p in SERVICES.values() for s in p.publish if s.startswith("$JS.API.STREAM.")}
-    assert stream_api == {"$JS.API.STREAM.INFO.KT_EVENTS", "$JS.API.STREAM.INFO.KT_ACCESS"}
+    assert stream_api == {
+        f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "MSG.GET") for stream in ("KT_EVENTS", "KT_ACCESS")
+    }
     assert "$JS.API.STREAM.>" in PROVISIONING.publish
 
 

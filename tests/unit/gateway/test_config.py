@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -400,7 +400,6 @@ def test_a_large_file_is_read_in_reasonable_time() -> None:
     assert len(parse(text).targets) == 1000
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
     assert code_of(lambda: read_document(text.encode("utf-8", "surrogatepass"))) in ("", "invalid_config")
@@ -415,7 +414,6 @@ _TREES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(_TREES)
 def test_no_document_makes_the_checks_fail_in_another_way(tree: object) -> None:
     assert code_of(lambda: parse_config(json.dumps(tree).encode(), {})) in ("", "invalid_config")

@@ -143,6 +143,7 @@ def test_the_system_of_a_home_is_found_and_its_token_goes_nowhere_else(tmp_path:
     assert find_system(tmp_path, "", given) == ("http://127.0.0.1:8080", given)
     assert find_system(tmp_path, "https://other.example.com", None) == ("https://other.example.com", None)
     assert find_system(tmp_path, "https://other.example.com", given) == ("https://other.example.com", given)
+    assert find_system(tmp_path, "", Secret(b""))[1] == Secret(b"found")
     (tmp_path / "state.json").write_text("nonsense")
     assert find_system(tmp_path, "", None) == ("", None)
 

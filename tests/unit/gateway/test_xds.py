@@ -45,7 +45,7 @@ class Envoy:
         )
 
     def due(self) -> list[DiscoveryResponse]:
-        return list(self.stream.due())
+        return self.stream.due()
 
     def answer(self, responses: Iterable[DiscoveryResponse], error: Status | None = None) -> None:
         for response in responses:

@@ -15,7 +15,7 @@ from services.keys.application.opening import MAX_ITEMS, OpenItem, SealedReferen
 from services.keys.application.sealing import Sealed
 from services.keys.domain.keyring import SYSTEM_WIDE, Purpose
 from services.keys.domain.sealed import Binding
-from tests.unit.keys.support import KIND, FixedClock, Instance, Stores, flipped, master, start
+from tests.unit.keys.support import KIND, NAME, FixedClock, Instance, Stores, flipped, master, start
 
 MASTER = master(1)
 
@@ -198,6 +198,11 @@ class OpeningValues:
         sealed = await instance.seal(b"value", org="acme")
         assert await instance.open(sealed, org="default") == ({}, {sealed.id: "undecryptable"})
 
+    async def test_a_value_asked_for_under_another_name_is_refused(self, instance: Instance) -> None:
+        sealed = await instance.seal(b"value", name="ANTHROPIC_API_KEY")
+        assert await instance.open(sealed, name=NAME) == ({}, {sealed.id: "undecryptable"})
+        assert await instance.open(sealed, name="ANTHROPIC_API_KEY") == ({sealed.id: b"value"}, {})
+
     @pytest.mark.parametrize("sealed_id", ["", "not-a-uuid", "{00000000-0000-0000-0000-000000000000}", new_id()])
     async def test_an_id_that_does_not_exist_is_named(self, instance: Instance, sealed_id: str) -> None:
         good = await instance.seal(b"good")
@@ -212,7 +217,7 @@ class OpeningValues:
 
     async def test_a_box_opens_in_its_context_only(self, instance: Instance) -> None:
         sealed, recipient = await instance.seal(b"value"), BoxPrivateKey.generate()
-        item = OpenItem("KEY", KIND, SealedReference(sealed.id, sealed.digest))
+        item = OpenItem("KEY", KIND, NAME, SealedReference(sealed.id, sealed.digest))
         opened = await instance.opening.open("default", [item], recipient.public, b"one context")
         assert opened.box is not None
         with pytest.raises(KtError):
@@ -228,14 +233,14 @@ class OpeningValues:
     async def test_one_value_asked_for_under_many_references_counts_as_often(self, instance: Instance) -> None:
         sealed = await instance.seal(b"v" * 65_536)
         reference = SealedReference(sealed.id, sealed.digest)
-        items = [OpenItem(str(number), KIND, reference) for number in range(17)]
+        items = [OpenItem(str(number), KIND, NAME, reference) for number in range(17)]
         with pytest.raises(KtError, match="Split"):
             await instance.opening.open("default", items, BoxPrivateKey.generate().public, b"")
 
     async def test_too_many_or_repeated_references_are_refused(self, instance: Instance) -> None:
-        item = OpenItem("KEY", KIND, SealedReference(new_id(), "0" * 64))
+        item = OpenItem("KEY", KIND, NAME, SealedReference(new_id(), "0" * 64))
         recipient = BoxPrivateKey.generate().public
-        many = [OpenItem(str(n), KIND, item.sealed) for n in range(MAX_ITEMS + 1)]
+        many = [OpenItem(str(n), KIND, item.name, item.sealed) for n in range(MAX_ITEMS + 1)]
         for items in ([item, item], many):
             with pytest.raises(KtError) as refused:
                 await instance.opening.open("default", items, recipient, b"")

@@ -32,6 +32,7 @@ from services.keys.domain.sealed import Binding, KeyEncryptionKey, SealedValue
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KIND = "config_variable"
+NAME = "OPENAI_API_KEY"
 
 
 def master(seed: int) -> MasterKey:
@@ -172,28 +173,33 @@ class Instance:
     opening: Opening
     client_tokens: ClientTokens
     status: Status
+    names: dict[str, str] = field(default_factory=dict)
+    """By the id of what was sealed here."""
 
-    async def box(self, value: bytes, org: str = "default", name: str = "OPENAI_API_KEY") -> tuple[str, bytes]:
+    async def box(self, value: bytes, org: str = "default", name: str = NAME) -> tuple[str, bytes]:
         """A value as the api sends it: the id of the transport key, and the box."""
         key = await self.keyring.transport()
         return key.id, key.private.public.seal(Secret(value), seal_context(org, KIND, name))
 
-    async def seal(
-        self, value: bytes, *, org: str = "default", name: str = "OPENAI_API_KEY", sealed_id: str = ""
-    ) -> Sealed:
+    async def seal(self, value: bytes, *, org: str = "default", name: str = NAME, sealed_id: str = "") -> Sealed:
         binding = Binding.checked(org, KIND, name, sealed_id or str(uuid.uuid4()))
+        self.names[binding.sealed_id] = name
         return await self.sealing.seal(binding, *await self.box(value, org, name))
 
     async def forge_value(self, sealed_id: str, value: bytes) -> SealedValue:
         """A sealed value for an id, as a writer of the database who once had it replaced might put it there."""
         key = await self.keyring.current("default", Purpose.KEY_ENCRYPTION)
-        binding = Binding("default", KIND, "OPENAI_API_KEY", sealed_id)
+        binding = Binding("default", KIND, NAME, sealed_id)
         return self.forge.seal(Secret(value), binding, KeyEncryptionKey(key.entry.id, key.material))
 
-    async def open(self, *sealed: Sealed, org: str = "default") -> tuple[dict[str, bytes], Mapping[str, str]]:
-        """What could be opened, by sealed id, and what could not."""
+    async def open(
+        self, *sealed: Sealed, org: str = "default", name: str = ""
+    ) -> tuple[dict[str, bytes], Mapping[str, str]]:
+        """What could be opened, by sealed id, and what could not. Without ``name`` each under its own."""
         recipient = BoxPrivateKey.generate()
-        items = [OpenItem(s.id, KIND, SealedReference(s.id, s.digest)) for s in sealed]
+        items = [
+            OpenItem(s.id, KIND, name or self.names.get(s.id, NAME), SealedReference(s.id, s.digest)) for s in sealed
+        ]
         opened = await self.opening.open(org, items, recipient.public, b"context")
         return unboxed(opened, recipient), opened.failed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ class World:
         self.gateways: dict[str, tuple[str, ...]] = {}
         self.records: list[dict[str, Any]] = []
         self.opened: list[str] = []
+        self.opened_ids: list[str] = []
         self.resolver = Resolver(self, self, self, AccessEvents(self, Uuid7Factory()), Uuid7Factory())
 
     def now(self) -> datetime:
@@ -50,6 +52,7 @@ class World:
 
     async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         self.opened += [e.reference for e in entitled]
+        self.opened_ids += [e.sealed.id for e in entitled]
         failed = {e.reference: "undecryptable" for e in entitled if e.reference in self.unopenable}
         return OpenReply(box=None if len(failed) == len(entitled) else b"box", failed=failed)
 
@@ -139,3 +142,18 @@ async def test_a_sensitive_value_is_never_revealed() -> None:
     assert world.opened == []
     reply = await world.resolver.reveal("", RevealRequest(caller=CALLER, name="SHOWN", recipient_key=b"k"))
     assert reply.box == b"box"
+
+
+async def test_a_variable_that_becomes_sensitive_meanwhile_is_not_revealed_as_it_is_then() -> None:
+    world = World(variable("A", sensitive=False))
+    asked = world.variables
+
+    async def replaced_after_the_first_look(org: str, names: Sequence[str]) -> Mapping[str, Known]:
+        seen = await asked(org, names)
+        world.known["A"] = replace(variable("A"), sealed=SealedRef("sensitive", "d"))
+        return seen
+
+    world.variables = replaced_after_the_first_look  # type: ignore[method-assign]
+    await world.resolver.reveal("", RevealRequest(caller=CALLER, name="A", recipient_key=b"k"))
+    assert world.opened_ids == ["sealed-A"]
+    assert [r["type"] for r in world.records] == ["kt.config_variable.revealed.v1"]

@@ -106,7 +106,9 @@ def _connection_manager() -> Json:
         "stream_idle_timeout": "900s",
         "request_headers_timeout": "15s",
         "generate_request_id": False,
-        # The provider learns nothing about the client, and no client may steer Envoy with x-envoy- headers.
+        # No client may steer Envoy: such a header could, for example, repeat a request that is then billed twice.
+        "early_header_mutation_extensions": [_without_headers("x-envoy-")],
+        # The provider learns nothing about the client.
         "use_remote_address": True,
         "skip_xff_append": True,
         "internal_address_config": {},
@@ -116,6 +118,14 @@ def _connection_manager() -> Json:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "upgrade_configs": [],
     }
+
+
+def _without_headers(prefix: str) -> Json:
+    config = {
+        "@type": f"{TYPE}envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": [{"remove_on_match": {"key_matcher": {"prefix": prefix}}}],
+    }
+    return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
 
 
 def _filters() -> list[Json]:

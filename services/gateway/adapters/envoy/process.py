@@ -39,11 +39,21 @@ def envoy_command(bootstrap: Path, concurrency: int) -> list[str]:
     command = [str(envoy_binary()), "-c", str(bootstrap), "--disable-hot-restart", "--log-level", "warn"]
     # Its warnings are about fields of Envoy's API; nothing an operator could act on.
     command += ["--component-log-level", "misc:error"]
-    return [*command, "--concurrency", str(concurrency or os.cpu_count() or 1)]
+    return [*command, "--concurrency", str(concurrency or _cores())]
+
+
+def _cores() -> int:
+    """The cores this process may use; a container often has fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _before_exec() -> None:
-    """In the child: die with the agent, whatever ends it, and take as many sockets as the system allows."""
+    """In the child: die with the agent, whatever ends it, and take as many sockets as the system allows.
+
+    A process group of its own keeps a Ctrl-C for the agent, which drains first. It is no session of its own, because
+    Linux shares the processor out by session (autogroup), and agent and Envoy belong together.
+    """
+    os.setpgid(0, 0)
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -51,7 +61,10 @@ def _before_exec() -> None:
 
 
 class EnvoyProcess:
-    """Supervises one Envoy from :meth:`start` to :meth:`stop`. A dead one is replaced, with growing pauses."""
+    """Supervises one Envoy from :meth:`start` to :meth:`stop`. A dead one is replaced, with growing pauses.
+
+    ``died`` is set when one ended by itself for the first time.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -59,6 +72,7 @@ class EnvoyProcess:
         self._supervisor: asyncio.Task[None] | None = None
         self._last_lines: deque[str] = deque(maxlen=5)
         self.restarts = 0
+        self.died = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +114,6 @@ class EnvoyProcess:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 preexec_fn=_before_exec,
-                start_new_session=True,
                 env={"PATH": os.environ.get("PATH", "")},
             )
         except OSError as error:
@@ -116,6 +129,7 @@ class EnvoyProcess:
             began = loop.time()
             await self._forward(process.stderr)
             code = await process.wait()
+            self.died.set()
             pause = FIRST_RESTART_S if loop.time() - began > _STABLE_S else min(pause * 2, LONGEST_RESTART_S)
             log.error("envoy.exited", extra={"code": code, "restart_in_s": round(pause, 1)})
             await asyncio.sleep(pause)

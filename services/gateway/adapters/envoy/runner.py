@@ -14,7 +14,8 @@ from services.gateway.adapters.envoy.process import EnvoyProcess
 
 log = logging.getLogger(__name__)
 
-READY_TIMEOUT_S: Final = 20.0
+READY_TIMEOUT_S: Final = 60.0
+"""A thousand targets take a quarter of it."""
 
 
 async def until_ready(start: Callable[[], Awaitable[None]], process: EnvoyProcess, admin: Admin) -> None:
@@ -23,13 +24,24 @@ async def until_ready(start: Callable[[], Awaitable[None]], process: EnvoyProces
     Raises:
         KtError: what ``start`` raises; ``engine_failed`` when Envoy is not ready in time.
     """
-    await start()
+    starting = asyncio.ensure_future(_start(start, admin))
+    died = asyncio.ensure_future(process.died.wait())
     try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            await admin.until_ready()
-    except TimeoutError:
-        words = process.last_words()
-        raise KtError("engine_failed", f"Envoy is not ready after {READY_TIMEOUT_S:g} s. {words}") from None
+        done, _ = await asyncio.wait([starting, died], timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if starting in done:
+            starting.result()
+        else:
+            what = "ended at once" if died in done else f"is not ready after {READY_TIMEOUT_S:g} s"
+            raise KtError("engine_failed", f"Envoy {what}: {process.last_words() or 'it says nothing'}")
+    finally:
+        starting.cancel()
+        died.cancel()
+        await asyncio.gather(starting, died, return_exceptions=True)
+
+
+async def _start(start: Callable[[], Awaitable[None]], admin: Admin) -> None:
+    await start()
+    await admin.until_ready()
 
 
 async def drain(admin: Admin, seconds: float) -> None:

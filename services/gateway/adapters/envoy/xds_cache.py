@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryRequest, DiscoveryResponse
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    resource: Any
+    resource: Any = field(repr=False)
     version: int
 
 
@@ -171,12 +171,10 @@ class XdsStream:
             self._acked_types[sent.type_url] = max(self.acked_type(sent.type_url), sent.type_version)
         self._cache.progressed()
 
-    def due(self) -> Iterator[DiscoveryResponse]:
+    def due(self) -> list[DiscoveryResponse]:
         """The responses that bring Envoy up to date with the cache."""
-        for type_url, watch in self._watches.items():
-            response = self._response(type_url, watch)
-            if response is not None:
-                yield response
+        responses = [self._response(type_url, watch) for type_url, watch in self._watches.items()]
+        return [response for response in responses if response is not None]
 
     def _response(self, type_url: str, watch: _Watch) -> DiscoveryResponse | None:
         resources = self._cache.resources(type_url)
