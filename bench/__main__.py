@@ -1,14 +1,15 @@
 """Measure all figures, or those named: `python -m bench [NAME…]`.
 
-Prints a table; with ``BENCH_JSON=path`` also writes one JSON object a line. Ends with 1 when a bound does not hold.
+Prints a table; with ``BENCH_JSON=path`` also writes one JSON object a line. Ends with 1 when a bound does not hold or
+a figure could not be measured.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from bench import (
@@ -24,6 +25,8 @@ from bench import (
 from bench.record import Bound, Record
 from bench.report import table, write_lines
 from bench.system import System, progress, running_system
+from bench.worker import WorkerFailed
+from demo.stage import Surprise
 
 
 def _projector() -> Record:
@@ -31,10 +34,6 @@ def _projector() -> Record:
     return Record.of_document("projector", projector.measure(), Bound(projector.BOUND, "ratio", "at least"))
 
 
-_ALONE: Mapping[str, Callable[[], Record]] = {
-    "second_start": startup.measure,
-    "projector": _projector,
-}
 _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
     "creates": creates.measure,
     "resolve_latency": resolve_latency.measure,
@@ -43,29 +42,44 @@ _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
     "gateway_throughput": gateway_throughput.measure,
     "memory": memory.measure,
 }
+_ALONE: Mapping[str, Callable[[], Record]] = {"projector": _projector, "second_start": startup.measure}
 NAMES = (*_ON_A_SYSTEM, *_ALONE)
 
 
 def run(names: Sequence[str]) -> Iterator[Record]:
-    """The figures of these names, on one system as far as they need one."""
-    yield from (measure() for name, measure in _ALONE.items() if name in names)
-    with ExitStack() as stack:
-        wanted = [measure for name, measure in _ON_A_SYSTEM.items() if name in names]
-        if wanted:
-            system = stack.enter_context(running_system())
-            yield from (measure(system) for measure in wanted)
+    """The figures of these names, on one system as far as they need one; a figure that fails is left out."""
+    yield from _measured({name: measure for name, measure in _ALONE.items() if name in names})
+    wanted = {name: measure for name, measure in _ON_A_SYSTEM.items() if name in names}
+    if wanted:
+        with running_system() as system:
+            yield from _measured({name: _on(system, measure) for name, measure in wanted.items()})
+
+
+def _on(system: System, measure: Callable[[System], Record]) -> Callable[[], Record]:
+    return lambda: measure(system)
+
+
+def _measured(figures: Mapping[str, Callable[[], Record]]) -> Iterator[Record]:
+    for name, measure in figures.items():
+        try:
+            yield measure()
+        except (RuntimeError, OSError, Surprise, WorkerFailed) as error:
+            progress(f"{name} could not be measured: {error}")
 
 
 def main(arguments: Sequence[str]) -> int:
-    unknown = [name for name in arguments if name not in NAMES]
+    names = arguments or NAMES
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        progress(f"there is no figure {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        progress(f"There is no figure {', '.join(unknown)}; there are {', '.join(NAMES)}.")
         return 2
-    records = list(run(arguments or NAMES))
+    began = time.monotonic()
+    records = sorted(run(names), key=lambda record: NAMES.index(record.name))
+    progress(f"measured in {time.monotonic() - began:.0f} s")
     print(table(records))
     if path := os.environ.get("BENCH_JSON"):
         write_lines(Path(path), records)
-    return 0 if all(record.holds for record in records) else 1
+    return 0 if len(records) == len(set(names)) and all(record.holds for record in records) else 1
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ from libs.common.access_log import AccessLog
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
 from libs.common.events.config_variable import ConfigVariableResolved
 from libs.common.ids import Uuid7Factory
-from libs.common.messaging.bulk import BulkClient, bulk_connection
-from libs.common.messaging.connection import ConnectionGuard
+from libs.common.messaging.bulk import BulkClient
 from libs.common.messaging.identities import read_credentials
 from libs.common.postgres import Pool, open_pool
 from libs.common.subjects import ACCESS, access_subject
@@ -44,7 +43,7 @@ from services.audit.main import runner_of
 
 NAME = "projector"
 BOUND = 0.5
-EVENTS = 24_000
+EVENTS = 40_000
 ROUNDS = 5
 _LOG_BATCH = 500
 _BLOCK_BYTES = 64 * 1024
@@ -63,6 +62,7 @@ def measure(events: int = EVENTS, rounds: int = ROUNDS) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Engines:
+    recorder: BulkClient
     bus: BulkClient
     admin: psycopg.AsyncConnection[Any]
     pool: Pool
@@ -70,7 +70,7 @@ class _Engines:
 
 async def _measure(directory: Path, events: int, rounds: int) -> dict[str, Any]:
     async with _engines(directory) as engines:
-        await _publish(engines.bus, events)
+        await _publish(engines.recorder, events)
         await _project(engines, events)
         blocks = await _encoded_rows(engines.admin)
         pairs = [(events / await _project(engines, events), events / await _copy(engines.admin, blocks))]
@@ -109,9 +109,12 @@ async def _engines(directory: Path) -> AsyncIterator[_Engines]:
         )
         await stack.enter_async_context(admin)
         await _make_reference(admin)
-        guard = ConnectionGuard()
-        client = await stack.enter_async_context(bulk_connection("audit", bus.url, identities.creds("audit"), guard))
-        yield _Engines(client, admin, await stack.enter_async_context(open_pool(dsns["audit"], "audit")))
+        recorder, audit = BulkClient(), BulkClient()
+        for client, name in ((recorder, "resolver"), (audit, "audit")):
+            await client.connect(bus.url, **read_credentials(identities.creds(name)).connect_options())
+            stack.push_async_callback(client.close)
+        pool = await stack.enter_async_context(open_pool(dsns["audit"], "audit"))
+        yield _Engines(recorder, audit, admin, pool)
 
 
 async def _make_reference(admin: psycopg.AsyncConnection[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,4 +116,4 @@ def rounded(number: float) -> float:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Nearest rank: the smallest value that at least ``percent`` per cent of all do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

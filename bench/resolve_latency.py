@@ -1,7 +1,7 @@
 """The time of one resolution over the bus, beside a bare request/reply of the same sizes on the same server.
 
 A resolution checks the end of the event stream, stores an access record durably, and has the value opened and sealed
-to the gateway; the bare request does nothing. Both ends of the bare request are nats-py on uvloop, as the services are.
+to the gateway; the bare request does nothing. Both its ends are nats-py on uvloop, as the services are.
 """
 
 from __future__ import annotations

@@ -56,11 +56,13 @@ class Worker:
     def _line(self, task: str, deadline: float) -> bytes:
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        line = self._process.stdout.readline() if readable else b""
+        if not readable:
+            raise WorkerFailed(f"the worker {self._module} did not answer in time at `{task}`")
+        line = self._process.stdout.readline()
         if not line:
-            ended = self._process.poll()
-            reason = "did not answer in time" if ended is None else f"ended with status {ended}"
-            raise WorkerFailed(f"the worker {self._module} {reason} at `{task}`")
+            raise WorkerFailed(
+                f"the worker {self._module} ended with status {self._process.wait(_STOP_S)} at `{task}`"
+            )
         return line
 
     def __enter__(self) -> Self:

@@ -12,9 +12,11 @@ _ALLOWED = re.compile(r"[A-Za-z0-9_.\-]")
 _ORG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEY_SHAPES = re.compile(
-    r"sk-[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{18,}"
+    r"(?<![A-Za-z])sk-[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{18,}"
     r"|whsec_\S{16,}|AKIA[A-Z0-9]{16}|xox[abprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|[0-9a-f]{32,}"
     r"|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{84}(?![A-Za-z0-9])"
+    r"|(?<![A-Za-z0-9])(?:(?:xai|csk)-[A-Za-z0-9]{20,}|fw_[A-Za-z0-9]{20,}|tgp_v1_[\w-]{20,}|kt[cg]_[\w-]{40,})"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}|(?<![A-Z0-9])S[OAU][A-Z2-7]{56}(?![A-Z0-9])"
 )
 
 

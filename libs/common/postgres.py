@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from libs.common.errors import KtError
 
@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
-ACQUIRE_TIMEOUT_S: Final = 5.0
+ACQUIRE_TIMEOUT_S: Final = 3.0
+"""Less than who asks a service waits for its answer, so that there is one."""
+
 START_TIMEOUT_S: Final = 30.0
 
 
@@ -43,14 +45,28 @@ async def open_pool(conninfo: str, schema: str, size: int = 4) -> AsyncIterator[
         open=False,
     )
     try:
-        await pool.open(wait=True, timeout=START_TIMEOUT_S)
-    except PoolTimeout:
-        await pool.close()
-        raise KtError("unavailable", "PostgreSQL can't be reached.", "`kt status` shows what runs.") from None
-    try:
+        try:
+            await pool.open(wait=True, timeout=START_TIMEOUT_S)
+        except PoolTimeout:
+            raise KtError("unavailable", "PostgreSQL can't be reached.", "`kt status` shows what runs.") from None
         yield pool
     finally:
         await pool.close(timeout=2)
+
+
+@contextmanager
+def answering(database: str) -> Iterator[None]:
+    """For what talks to PostgreSQL while somebody waits for the answer. ``database`` is its name in the error.
+
+    Raises:
+        KtError: ``unavailable`` instead of what psycopg says, which can quote parameters.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout, TooManyRequests):
+        raise KtError(
+            "unavailable", f"{database} does not answer.", "Try again; `kt status` shows what runs."
+        ) from None
 
 
 async def migrate(conninfo: str, schema: str, package: str) -> list[str]:

@@ -22,7 +22,7 @@ from psycopg_pool import PoolTimeout
 from libs.common.direct_get import DirectReader, StoredMessage
 from libs.common.errors import KtError
 from libs.common.events import MalformedEvent, UnknownEventType
-from libs.common.postgres import Connection, Pool
+from libs.common.postgres import Connection, Pool, answering
 from libs.common.stream_reader import API_TIMEOUT_S, OrderedReader, StreamGap, read_stream, stream_range
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _LOAD = "SELECT sequence, digest FROM checkpoints WHERE projection = %s"
 _LOCK = "SELECT sequence FROM checkpoints WHERE projection = %s FOR UPDATE"
 _CREATE = "INSERT INTO checkpoints (projection, sequence, digest) VALUES (%s, 0, '') ON CONFLICT DO NOTHING"
 _MOVE = "UPDATE checkpoints SET sequence = %s, digest = %s WHERE projection = %s"
-_PASS = "UPDATE checkpoints SET sequence = %s, digest = '' WHERE projection = %s AND sequence = %s"
+_SKIP = "UPDATE checkpoints SET sequence = %s, digest = '' WHERE projection = %s AND sequence = %s"
 _LEAD = "SELECT pg_try_advisory_lock(hashtext(%s))"
 
 
@@ -109,7 +109,11 @@ class ProjectionRunner:
                 await asyncio.sleep(RETRY_S)
 
     async def wait_for(self, sequence: int, timeout_s: float) -> bool:
-        """True once everything up to ``sequence`` is projected, by this instance or another."""
+        """True once everything up to ``sequence`` is projected, by this instance or another.
+
+        Raises:
+            KtError: ``unavailable`` when PostgreSQL does not answer.
+        """
         deadline = asyncio.get_running_loop().time() + timeout_s
         while self.position < sequence:
             left = deadline - asyncio.get_running_loop().time()
@@ -119,8 +123,9 @@ class ProjectionRunner:
                 async with asyncio.timeout(min(left, 0.05)), self._moved:
                     await self._moved.wait()
             except TimeoutError:
-                async with self._pool.connection() as connection:
-                    await self._advance((await self._load(connection)).sequence)
+                with answering("The projection's database"):
+                    async with self._pool.connection(left) as connection:
+                        await self._advance((await self._load(connection)).sequence)
         return True
 
     async def _follow_as_leader(self, leader: Connection) -> None:
@@ -214,7 +219,7 @@ class ProjectionRunner:
             )
         missed = {"projection": name, "from_sequence": position + 1, "to_sequence": first - 1}
         log.error("projection.expired_unseen", extra=missed)
-        if (await connection.execute(_PASS, (first - 1, name, position))).rowcount != 1:
+        if (await connection.execute(_SKIP, (first - 1, name, position))).rowcount != 1:
             raise CheckpointMoved
         return first - 1
 

@@ -26,9 +26,11 @@ from libs.common.messaging.connection import CONNECT_TIMEOUT_S, ConnectionGuard
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient
 from libs.common.messaging.server import RpcServer, broker_for
 from libs.common.settings import ServiceSettings
+from libs.common.tasks import ended
 
 log = logging.getLogger(__name__)
 
+DRAIN_TIMEOUT_S: Final = 3.0
 STOP_TIMEOUT_S: Final = 5.0
 
 
@@ -82,29 +84,42 @@ def run_service(name: str, settings_type: type[S], compose: Compose[S]) -> None:
 
 
 async def _serve(name: str, settings: S, compose: Compose[S]) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stopped, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(_run(name, settings, compose, started, stopped))
+
+    def stop() -> None:
+        if not started.is_set() and not stopped.is_set():
+            running.cancel()  # a start may wait half a minute for an engine
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await asyncio.wait([running])
+    if not running.cancelled():
+        running.result()
+    log.info("service.stopped")
+
+
+async def _run(name: str, settings: S, compose: Compose[S], started: asyncio.Event, stopped: asyncio.Event) -> None:
     guard = ConnectionGuard()
     async with connected_broker(name, settings, guard) as (broker, nc):
         service = Service(name, nc, broker)
         async with compose(service, settings):
             service.rpc.serve(health_endpoint(name), service.health)
-            await broker.start()
-            await service.rpc.start_direct(nc)
+            await service.rpc.start(nc)
+            started.set()
             log.info("service.started")
             await _until_stopped(service, stopped, guard)
-    log.info("service.stopped")
 
 
 async def _until_stopped(service: Service, stopped: asyncio.Event, guard: ConnectionGuard) -> None:
     work = [asyncio.create_task(start()) for start in service.background]
     ends = [asyncio.create_task(stopped.wait()), asyncio.create_task(guard.closed.wait())]
     done, pending = await asyncio.wait([*work, *ends], return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.wait(pending, timeout=STOP_TIMEOUT_S)
+    # Answers may need the work in the background, and what the service was composed of.
+    await service.rpc.drain(DRAIN_TIMEOUT_S)
+    if not await ended(pending, STOP_TIMEOUT_S):
+        log.warning("service.work_not_ended")
     for task in done:
         task.result()
     if guard.closed.is_set() and not stopped.is_set():
@@ -131,13 +146,9 @@ async def connected_broker(
 
 
 async def _connect(broker: NatsBroker, url: str) -> Client:
-    deadline = asyncio.get_running_loop().time() + CONNECT_TIMEOUT_S
-    while True:
-        try:
+    try:
+        # Left alone, nats-py would try for ever: it is told never to give up a connection.
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await broker.connect()
-        except (NatsError, OSError, TimeoutError) as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise KtError(
-                    "unavailable", f"The message bus at {url} can't be reached.", "Is it running?"
-                ) from error
-            await asyncio.sleep(0.1)
+    except (NatsError, OSError, TimeoutError) as error:
+        raise KtError("unavailable", f"The message bus at {url} can't be reached.", "Is it running?") from error

@@ -200,7 +200,7 @@ def _reference(kind: object, name: object) -> str:
 def _control(session: Session, name: str, given_url: str | None) -> HttpClient:
     """The gateway's control endpoints, with the token of that gateway, else one that was given.
 
-    Never with the admin's: a gateway has no use for it, and on a shared machine anybody may listen in its place.
+    Never with the admin's, which may do everything: on a shared machine anybody may listen in a gateway's place.
     """
     folder = session.home / "gateways" / name
     url = given_url or read_json(session.home, folder / "gateway.json").get("url") or DEFAULT_URL

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = "Try again; `kt status` shows what runs."
 
+DEFAULT_MAX_PAYLOAD: Final = 1024 * 1024
+"""What a NATS server carries in one message unless it is told otherwise."""
+
 
 class Message(BaseModel):
     """Base of everything that crosses the bus: frozen, unknown members refused, input never quoted in errors."""
@@ -66,21 +69,34 @@ class Endpoint(Generic[Req, Rep]):
     summary: str
 
 
-async def answer(endpoint: Endpoint[Req, Rep], handler: Handler[Req, Rep], subject: str, body: bytes) -> bytes:
-    """Run a handler on raw bytes and encode what comes of it. Never raises for a failing handler."""
+async def answer(
+    endpoint: Endpoint[Req, Rep],
+    handler: Handler[Req, Rep],
+    subject: str,
+    body: bytes,
+    max_bytes: int = DEFAULT_MAX_PAYLOAD,
+) -> bytes:
+    """Run a handler on raw bytes and encode what comes of it. Never raises for a failing handler, nor gives more than
+    ``max_bytes``: what the bus does not carry would be silence, too."""
     try:
         request = endpoint.request.model_validate_json(body)
-        reply = await handler(subject, request)
     except ValidationError as error:
         return _error(
             KtError("invalid_request", "The message does not have the expected form.", "", problems_of(error))
         )
+    try:
+        reply = b'{"ok":' + (await handler(subject, request)).model_dump_json().encode() + b"}"
     except KtError as error:
         return _error(error)
     except Exception:
         log.exception("rpc.failed", extra={"endpoint": endpoint.subject})
         return _error(KtError("internal", "Something failed inside.", "The log has the details; try again."))
-    return b'{"ok":' + reply.model_dump_json().encode() + b"}"
+    if len(reply) > max_bytes:
+        log.error("rpc.reply_too_large", extra={"endpoint": endpoint.subject, "bytes": len(reply)})
+        return _error(
+            KtError("internal", "The answer is larger than the message bus carries.", "Ask for less at once.")
+        )
+    return reply
 
 
 def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:

@@ -16,15 +16,21 @@ from faststream.exceptions import SkipMessage
 from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
 from faststream.nats.security import NatsCredentials
+from faststream.nats.subscriber.usecases.core_subscriber import CoreSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from libs.common.messaging.connection import ConnectionGuard, connect_options, service_inbox
 from libs.common.messaging.identities import gateway_inbox
-from libs.common.messaging.rpc import MAX_WORKERS, Endpoint, Handler, Rep, Req, answer
+from libs.common.messaging.rpc import DEFAULT_MAX_PAYLOAD, MAX_WORKERS, Endpoint, Handler, Rep, Req, answer
 from libs.common.subjects import gateway_of
 
 log = logging.getLogger(__name__)
+
+_HEADER_BYTES: Final = 1024
+"""Headers count as payload, and FastStream puts some on its replies."""
 
 _SERVICE_INBOXES: Final = service_inbox("")
 
@@ -44,6 +50,10 @@ def _refused(subject: str) -> None:
     log.warning("rpc.reply_subject_refused", extra={"subject": subject})
 
 
+async def _drained(subscription: Subscription) -> None:
+    await subscription.drain()  # type: ignore[no-untyped-call]
+
+
 async def _raw(message: NatsMessage) -> Msg:
     return message.raw_message
 
@@ -60,12 +70,16 @@ def broker_for(service: str, url: str, creds: Path, guard: ConnectionGuard) -> N
 
 
 class RpcServer:
-    """The endpoints of one service. Declare them with :meth:`serve` before the broker starts."""
+    """The endpoints of one service. Declare them with :meth:`serve` before :meth:`start`."""
 
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = broker
         self._direct: list[tuple[Endpoint[Any, Any], Handler[Any, Any]]] = []
+        self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handled = 0
+        self._progress = asyncio.Event()
+        self._max_payload = DEFAULT_MAX_PAYLOAD
 
     def serve(self, endpoint: Endpoint[Req, Rep], handler: Handler[Req, Rep], *, direct: bool = False) -> None:
         if direct:
@@ -73,10 +87,14 @@ class RpcServer:
             return
 
         async def handle(message: Msg) -> bytes:
-            if not may_be_answered(message.subject, message.reply):
-                _refused(message.subject)
-                raise SkipMessage
-            return await answer(endpoint, handler, message.subject, message.data)
+            try:
+                if not may_be_answered(message.subject, message.reply):
+                    _refused(message.subject)
+                    raise SkipMessage
+                return await self._answer(endpoint, handler, message)
+            finally:
+                self._handled += 1
+                self._progress.set()
 
         self._broker.subscriber(
             endpoint.subject,
@@ -87,16 +105,43 @@ class RpcServer:
             description=endpoint.summary,
         )(handle)
 
-    async def start_direct(self, nc: Client) -> None:
+    async def start(self, nc: Client) -> None:
+        """Take requests. ``nc`` is the broker's connection."""
+        self._max_payload = nc.max_payload - _HEADER_BYTES
+        await self._broker.start()
         for endpoint, handler in self._direct:
-            await nc.subscribe(endpoint.subject, queue=endpoint.queue, cb=self._spawner(endpoint, handler))
+            spawn = self._spawner(endpoint, handler)
+            self._subscriptions.append(await nc.subscribe(endpoint.subject, queue=endpoint.queue, cb=spawn))
+
+    async def drain(self, within_s: float) -> None:
+        """Take no more requests and answer those that have come, if that can be done in time.
+
+        FastStream's own stop forgets the requests that come while it waits for those in work.
+        """
+        begun: list[Subscription] = []
+        for subscriber in self._broker.subscribers:
+            if isinstance(subscriber, CoreSubscriber) and subscriber.subscription is not None:
+                begun.append(subscriber.subscription)
+                subscriber.subscription = None  # a drained one can't be unsubscribed
+        try:
+            async with asyncio.timeout(within_s):
+                await asyncio.gather(*(_drained(subscription) for subscription in (*begun, *self._subscriptions)))
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+                while self._handled < sum(subscription.delivered for subscription in begun):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except (NatsError, TimeoutError) as error:
+            log.warning("rpc.not_drained", extra={"kind": type(error).__name__})
 
     def _spawner(self, endpoint: Endpoint[Any, Any], handler: Handler[Any, Any]) -> Callable[[Msg], Awaitable[None]]:
         slots = asyncio.Semaphore(MAX_WORKERS)
 
         async def respond(message: Msg) -> None:
             try:
-                await message.respond(await answer(endpoint, handler, message.subject, message.data))
+                await message.respond(await self._answer(endpoint, handler, message))
+            except NatsError as error:
+                log.warning("rpc.not_answered", extra={"subject": endpoint.subject, "kind": type(error).__name__})
             finally:
                 slots.release()
 
@@ -110,3 +155,6 @@ class RpcServer:
             task.add_done_callback(self._tasks.discard)
 
         return spawn
+
+    async def _answer(self, endpoint: Endpoint[Any, Any], handler: Handler[Any, Any], message: Msg) -> bytes:
+        return await answer(endpoint, handler, message.subject, message.data, self._max_payload)

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
-
 from libs.common.errors import KtError
-from libs.common.postgres import Connection, Pool
+from libs.common.postgres import Connection, Pool, answering
 from services.keys.adapters import sql
 from services.keys.application.ports import KeyringTransaction, RotationNotice
 from services.keys.domain.keyring import KeyringEntry, Purpose
 from services.keys.domain.sealed import Binding, SealedValue
 
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.OperationalError, PoolTimeout, TooManyRequests):
-        # The text of a database error can quote parameters, so it is not passed on.
-        raise KtError(
-            "unavailable", "The key service's database does not answer.", "Try again; `kt status` shows what runs."
-        ) from None
+_DATABASE: Final = "The key service's database"
 
 
 class PostgresKeyringStore:
@@ -38,19 +26,19 @@ class PostgresKeyringStore:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[KeyringTransaction]:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection, connection.transaction():
                 await connection.execute(sql.PREPARE_WRITING)
                 await connection.execute(sql.LOCK_KEYRING)
                 yield _Transaction(connection)
 
     async def entries(self) -> Sequence[KeyringEntry]:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 return await _Transaction(connection).entries()
 
     async def values_by_key(self) -> Mapping[str, int]:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql.VALUES_BY_KEY)
                 return {str(key_id): count for key_id, count in await cursor.fetchall()}
@@ -106,13 +94,13 @@ class PostgresRotationNotices:
         self._pool = pool
 
     async def pending(self) -> Sequence[RotationNotice]:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(sql.NOTICES)).fetchall()
         return [RotationNotice(str(row[0]), *row[1:]) for row in rows]
 
     async def done(self, notice_id: str) -> None:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 await connection.execute(sql.NOTICE_DONE, (UUID(notice_id),))
 
@@ -135,7 +123,7 @@ class PostgresSealedStore:
             "ciphertext": sealed.ciphertext,
             "now": now,
         }
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql.PUT_VALUE, values, prepare=True, binary=True)
                 row = await cursor.fetchone()
@@ -149,14 +137,14 @@ class PostgresSealedStore:
         return stored
 
     async def fetch(self, sealed_ids: Sequence[str]) -> Mapping[str, SealedValue]:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql.VALUES, (list(sealed_ids),), prepare=True, binary=True)
                 rows = await cursor.fetchall()
         return {value.binding.sealed_id: value for value in map(_value, rows)}
 
     async def sweep(self, sealed_before: datetime) -> int:
-        with _answering():
+        with answering(_DATABASE):
             async with self._pool.connection() as connection:
                 return (await connection.execute(sql.SWEEP, (sealed_before,))).rowcount
 

@@ -16,7 +16,7 @@ from libs.common.events.config_variable import (
     ConfigVariableUpdated,
 )
 from libs.common.events.gateway import GatewayEnrolled
-from libs.common.postgres import Connection, Pool
+from libs.common.postgres import Connection, Pool, answering
 from libs.common.protocol.resolver import VariableView
 from libs.common.subjects import ALL_EVENTS, EVENTS
 
@@ -46,6 +46,7 @@ WHERE org = %s AND name > %s AND name >= %s AND name < %s ORDER BY name LIMIT %s
 """
 _GATEWAYS: Final = "SELECT name, allowed FROM gateways WHERE org = %s ORDER BY name"
 
+_DATABASE: Final = "The resolver's database"
 _BEYOND_NAMES: Final = "\x7f"
 """Sorts behind every character a name may hold."""
 
@@ -94,9 +95,10 @@ class ReadModel:
 
     async def page(self, org: str, prefix: str, after: str, limit: int) -> list[VariableView]:
         """Up to ``limit`` variables whose names begin with ``prefix`` and sort behind ``after``."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_PAGE, (org, after, prefix, prefix + _BEYOND_NAMES, limit))
-            rows = await cursor.fetchall()
+        with answering(_DATABASE):
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_PAGE, (org, after, prefix, prefix + _BEYOND_NAMES, limit))
+                rows = await cursor.fetchall()
         return [
             VariableView(
                 name=name,
@@ -112,6 +114,7 @@ class ReadModel:
 
     async def gateways(self, org: str) -> list[tuple[str, list[str]]]:
         """Names and allowed globs of the gateways of an org."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_GATEWAYS, (org,))
-            return [(name, allowed) for name, allowed in await cursor.fetchall()]
+        with answering(_DATABASE):
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_GATEWAYS, (org,))
+                return [(name, allowed) for name, allowed in await cursor.fetchall()]

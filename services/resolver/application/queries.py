@@ -22,7 +22,8 @@ from libs.common.subjects import event_subject
 from services.resolver.application.ports import CurrentState
 from services.resolver.domain.variable import Variable
 
-READ_MODEL_TIMEOUT_S: Final = 5.0
+READ_MODEL_TIMEOUT_S: Final = 3.0
+"""Less than what a caller waits for an answer, so that it gets one."""
 
 
 class Lists(Protocol):

@@ -107,7 +107,7 @@ def _is_name(reference: str) -> bool:
 
 def _resolution(fate: Entitled | Refused, failure: str | None) -> Resolution:
     if isinstance(fate, Refused):
-        return Resolution(reference=fate.reference, status="failed", reason=fate.reason)
+        return Resolution(reference=fate.reference, status="failed", sequence=fate.sequence, reason=fate.reason)
     if failure is not None:
         return Resolution(reference=fate.reference, status="failed", reason=failure)
     return Resolution(reference=fate.reference, status="resolved", version=fate.version, sequence=fate.sequence)

@@ -20,10 +20,14 @@ class Entitled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """``reason``: not_permitted, not_found, deleted, undecryptable or invalid_reference."""
+    """``reason``: not_permitted, not_found, deleted, undecryptable or invalid_reference.
+
+    ``sequence`` is that of the deletion, so that a value resolved before it can be told from one resolved after.
+    """
 
     reference: str
     reason: str
+    sequence: int = 0
 
 
 def entitlement(reference: str, allowed: Iterable[str], variable: Known) -> Entitled | Refused:
@@ -35,5 +39,5 @@ def entitlement(reference: str, allowed: Iterable[str], variable: Known) -> Enti
     if isinstance(variable, Unreadable):
         return Refused(reference, "undecryptable")
     if variable.sealed is None:
-        return Refused(reference, "deleted")
+        return Refused(reference, "deleted", variable.sequence)
     return Entitled(reference, variable.version, variable.sequence, variable.sealed)

@@ -31,7 +31,7 @@ WAIT_S = 20.0
 
 @dataclass(slots=True)
 class Log:
-    """``nc`` may publish on both streams; the runners read with ``bulk``, as the service does."""
+    """``nc`` may append events, ``access`` record accesses; the runners read with ``bulk``, as the service does."""
 
     nc: Client
     access: Client

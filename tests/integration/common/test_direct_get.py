@@ -43,9 +43,7 @@ async def test_a_replica_that_is_behind_is_asked_again(nats_server: Bus, behind:
     assert await reader.all(SUBJECT, 3) == []
 
 
-async def test_a_replica_that_stays_behind_is_not_believed(
-    nats_server: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_replica_that_stays_behind_is_not_believed(nats_server: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("libs.common.direct_get.READ_TIMEOUT_S", 0.3)
     await stored(nats_server, b"1")
     reader = BehindReplica(await nats_server.connect("command"), EVENTS)

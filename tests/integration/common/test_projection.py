@@ -19,6 +19,7 @@ from libs.common.postgres import Connection, Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.stream_reader import stream_range
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS, access_subject, event_subject
+from libs.common.tasks import ended
 from libs.engines.permissions import PROVISIONER
 from tests.engines import Bus, Database, eventually
 
@@ -67,8 +68,7 @@ async def running(runner: ProjectionRunner) -> AsyncIterator[asyncio.Task[Any]]:
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        assert await ended([task], 10)
 
 
 async def test_every_message_is_projected_once_across_restarts_and_failures(
@@ -165,7 +165,7 @@ async def emptied(bus: Bus, stream: str, **limits: object) -> None:
 async def test_what_expired_before_it_was_seen_is_passed_over(
     nats_server: Bus, postgres: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     await publish(client, 3)
     await emptied(nats_server, ACCESS, max_age=10**9, duplicate_window=10**9)
     async with numbers_pool(postgres) as pool:
@@ -192,7 +192,7 @@ async def test_events_that_are_missing_from_a_stream_without_expiry_are_not_pass
         await js.publish(event_subject("acme", "config_variable", "A"), str(number).encode())
     await emptied(nats_server, EVENTS, max_msgs=1, discard="old")
     async with numbers_pool(postgres) as pool:
-        runner = ProjectionRunner(await nats_server.connect("audit"), pool, Events())
+        runner = ProjectionRunner(await nats_server.connect("resolver"), pool, Events())
         with pytest.raises(KtError, match="begins at 3") as caught:
             await asyncio.wait_for(runner.run(), 10)
         assert caught.value.code == "stream_damaged"
@@ -202,7 +202,7 @@ async def test_a_message_that_is_stored_while_the_end_is_looked_up_is_no_gap(
     nats_server: Bus, postgres: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(projection, "IDLE_S", 0.05)
-    client = await nats_server.connect("audit")
+    client = await nats_server.connect("resolver")
     looked = 0
 
     async def stored_meanwhile(nc: Client, stream: str) -> tuple[int, int]:

@@ -40,6 +40,10 @@ async def echo(subject: str, request: Ask) -> Told:
         raise KtError("conflict", "Refused.", "Try again.", extra={"n": 1})
     if request.text == "break":
         raise ZeroDivisionError(SECRET)
+    if request.text == "much":
+        return Told(text="x" * 5 * 1024 * 1024, subject=subject)
+    if request.text == "misunderstand":
+        return Told.model_validate({"what another service": "answered"})
     if request.text == "slow":
         await asyncio.sleep(0.3)
     return Told(text=request.text, subject=subject)
@@ -51,9 +55,7 @@ async def served(nats_server: Bus, *, direct: bool) -> AsyncIterator[RpcClient]:
     broker = broker_for("command", nats_server.url, nats_server.creds("command"), ConnectionGuard())
     server = RpcServer(broker)
     server.serve(ECHO, echo, direct=direct)
-    nc = await broker.connect()
-    await broker.start()
-    await server.start_direct(nc)
+    await server.start(await broker.connect())
     try:
         yield RpcClient(await nats_server.connect("api"))
     finally:
@@ -83,6 +85,18 @@ async def test_a_handler_that_breaks_answers_without_details(
         await client.call(ECHO, Ask(text="break"), timeout_s=2)
     assert caught.value.code == "internal"
     assert SECRET not in str(caught.value.as_wire())
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"), [("much", "larger than the message bus carries"), ("misunderstand", "failed inside")]
+)
+async def test_what_goes_wrong_behind_the_question_is_not_blamed_on_it(
+    client: RpcClient, text: str, detail: str
+) -> None:
+    with pytest.raises(KtError, match=detail) as caught:
+        await client.call(ECHO, Ask(text=text), timeout_s=2)
+    assert (caught.value.code, caught.value.fields) == ("internal", ())
+    assert (await client.call(ECHO, Ask(text="hello"), timeout_s=2)).text == "hello"
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_a_credential_in_the_url_is_refused_and_not_sent_on(tmp_path: Path
     async with running(Provider(accepted={"provider-key-1"})) as upstream:
         text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
         async with gateway(tmp_path, text, system) as gw:
-            for parameter in ("key", "api-key", "api_key", "access_token"):
+            for parameter in ("key", "KEY", "%6bey", "a%50i-key", "api-key", "api_key", "access_token"):
                 for path in ("/v1/models", "/targets/t1/v1/models"):
                     url = f"{path}?alt=sse&{parameter}={system.client_token()}"
                     assert (await gw.chat(url, accept="*/*")).status == 401, (
@@ -84,6 +84,29 @@ async def test_a_credential_in_the_url_is_refused_and_not_sent_on(tmp_path: Path
                     )
                     answer = await gw.chat(url)
                     assert (answer.status, answer.code) == (400, "credential_in_url")
+        assert upstream.seen == []
+
+
+async def test_a_parameter_that_merely_sounds_like_one_is_passed_on(tmp_path: Path) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            path = "/v1/models?monkey=1&keys=2&x=key"
+            assert (await request(gw.port, "GET", path, gw.auth())).status == 200
+        assert upstream.seen[0].path == path
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PURGE", "PROPFIND"])
+async def test_a_method_that_could_repeat_the_key_to_the_client_is_not_passed_on(tmp_path: Path, method: str) -> None:
+    system = System()
+    system.put("KEY", "provider-key-1")
+    async with running(Provider(accepted={"provider-key-1"})) as upstream:
+        text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
+        async with gateway(tmp_path, text, system) as gw:
+            answer = await request(gw.port, method, "/v1/models", gw.auth())
+            assert (answer.status, answer.code) == (405, "method_not_allowed")
         assert upstream.seen == []
 
 

@@ -96,6 +96,14 @@ async def test_each_reference_has_its_own_fate_and_its_own_record() -> None:
     ]
 
 
+async def test_a_deletion_says_when_it_was_to_those_who_may_know() -> None:
+    world = World(variable("GONE", deleted=True))
+    world.gateways = {"acme/gw1": ("*",), "acme/gw2": ("OTHER",)}
+    request = ResolveForGateway(references=["GONE"], recipient_key=b"k", purpose="rotation")
+    told = [await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.resolve", request) for name in ("gw1", "gw2")]
+    assert [(r.results[0].reason, r.results[0].sequence) for r in told] == [("deleted", 7), ("not_permitted", 0)]
+
+
 async def test_permission_is_decided_before_existence() -> None:
     world = World(variable("OPENAI_KEY"), variable("OTHER"))
     fates = await world.resolve("OPENAI_KEY", "OTHER", "MISSING", allowed=("OPENAI_*",))

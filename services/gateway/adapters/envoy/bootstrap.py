@@ -105,6 +105,8 @@ def _connection_manager() -> Json:
         "local_reply_config": local_reply_config(),
         "stream_idle_timeout": "900s",
         "request_headers_timeout": "15s",
+        # Some servers read x_api_key as x-api-key: what is stripped must not come back in another spelling.
+        "common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"},
         "generate_request_id": False,
         # No client may steer Envoy: such a header could, for example, repeat a request that is then billed twice.
         "early_header_mutation_extensions": [_without_headers("x-envoy-")],

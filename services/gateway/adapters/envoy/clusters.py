@@ -73,7 +73,11 @@ def _discovery(upstream: Upstream) -> Json:
         "all_addresses_in_single_endpoint": True,
         "typed_dns_resolver_config": {"name": "envoy.network.dns_resolver.cares", "typed_config": resolver},
     }
-    return {"cluster_type": {"name": "envoy.cluster.dns", "typed_config": lookup}}
+    # A name that can't be looked up now is a provider that is down, not a reason for the others to wait.
+    return {
+        "cluster_type": {"name": "envoy.cluster.dns", "typed_config": lookup},
+        "wait_for_warm_on_init": False,
+    }
 
 
 def _endpoints(name: str, upstream: Upstream) -> Json:

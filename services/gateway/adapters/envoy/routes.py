@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from services.gateway.adapters.envoy.errors import error_body
@@ -27,13 +28,24 @@ _IDLE: Final = "900s"
 """Longer than any SDK waits for a first token; a stream that is silent for this long is given up."""
 
 _OFF: Final = {"@type": f"{TYPE}envoy.config.route.v3.FilterConfig", "disabled": True}
-_HIDDEN_HEADERS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address", "x-envoy-internal")
+_HIDDEN_HEADERS: Final = (
+    "forwarded",
+    "via",
+    "x-envoy-external-address",
+    "x-envoy-internal",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+)
+_METHODS: Final = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
 
 
 def route_configuration(plan: RoutingPlan) -> Json:
     """The gateway's own answers among the plan's rules: by path, by model, then the first target."""
     *special, fallback = plan.rules
     routes = [
+        _other_method(),
         _control(),
         *(_credential_in_url(parameter) for parameter in CREDENTIAL_PARAMETERS),
         *(_route(rule, reads_body=False) for rule in special if rule.path_prefix),
@@ -60,11 +72,28 @@ def _control() -> Json:
     }
 
 
+def _other_method() -> Json:
+    """TRACE above all: its answer repeats the request, and with it the provider's key (RFC 9110 section 9.3.8)."""
+    known = {"name": ":method", "string_match": {"safe_regex": {"regex": _METHODS}}, "invert_match": True}
+    message = f"The gateway takes {_METHODS.replace('|', ', ')}."
+    return _answer({"prefix": "/", "headers": [known]}, 405, "method_not_allowed", message)
+
+
 def _credential_in_url(parameter: str) -> Json:
     # Refused, not taken off: Envoy's filter that edits query parameters writes them back without percent-encoding.
-    match = {"prefix": "/", "query_parameters": [{"name": parameter, "present_match": True}]}
+    pattern = rf"[^?]*\?(?:.*&)?(?i:{''.join(map(_any_spelling, parameter))})(?:=.*|&.*)?"
+    any_query = {"name": ":path", "string_match": {"contains": "?"}}
+    query = {"name": ":path", "string_match": {"safe_regex": {"regex": pattern}}}
     message = f"The query parameter {parameter} is not accepted: send the client credential in a header."
-    return _answer(match, 400, "credential_in_url", message)
+    return _answer({"prefix": "/", "headers": [any_query, query]}, 400, "credential_in_url", message)
+
+
+def _any_spelling(character: str) -> str:
+    """A pattern (RE2, for use without regard to case) for a character as it is or percent-encoded."""
+    high, low = f"{ord(character):02x}"
+    if character.isalpha():
+        high = f"[{high}{int(high) - 2}]"
+    return f"(?:{re.escape(character)}|%{high}{low})"
 
 
 def _unknown_target() -> Json:
