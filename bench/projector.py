@@ -43,8 +43,8 @@ from services.audit.main import runner_of
 
 NAME = "projector"
 BOUND = 0.5
-EVENTS = 40_000
-ROUNDS = 5
+EVENTS = 30_000
+ROUNDS = 7
 _LOG_BATCH = 500
 _BLOCK_BYTES = 64 * 1024
 _ROWS = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))

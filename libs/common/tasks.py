@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-_AGAIN_S: Final = 1.0
-"""Longer than a task takes to clean up, which being cancelled again would cut short."""
+_AGAIN_S: Final = 4.0
+"""Longer than a task takes to clean up, which being cancelled again would cut short: the HTTP server lets requests
+finish for three seconds."""
 
 
 async def ended(tasks: Iterable[asyncio.Task[Any]], within_s: float) -> bool:

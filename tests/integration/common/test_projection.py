@@ -169,14 +169,13 @@ async def test_what_expired_before_it_was_seen_is_passed_over(
     await publish(client, 3)
     await emptied(nats_server, ACCESS, max_age=10**9, duplicate_window=10**9)
     async with numbers_pool(postgres) as pool:
-        for _ in range(2):
-            runner = ProjectionRunner(client, pool, Numbers())
-            async with running(runner):
-                assert await runner.wait_for(3, 5)
-        assert [record.message for record in caplog.records].count("projection.expired_unseen") == 1
-        await publish(client, 1, 3)
-        async with running(runner):
+        async with running(runner := ProjectionRunner(client, pool, Numbers())):
+            assert await runner.wait_for(3, 5)
+        async with running(runner := ProjectionRunner(client, pool, Numbers())):
+            assert await runner.wait_for(3, 5)
+            await publish(client, 1, 3)
             assert await runner.wait_for(4, 5)
+        assert [record.message for record in caplog.records].count("projection.expired_unseen") == 1
         assert await rows(pool) == [4]
 
 

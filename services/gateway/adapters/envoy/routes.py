@@ -90,10 +90,9 @@ def _credential_in_url(parameter: str) -> Json:
 
 def _any_spelling(character: str) -> str:
     """A pattern (RE2, for use without regard to case) for a character as it is or percent-encoded."""
-    high, low = f"{ord(character):02x}"
-    if character.isalpha():
-        high = f"[{high}{int(high) - 2}]"
-    return f"(?:{re.escape(character)}|%{high}{low})"
+    code = ord(character)
+    high = f"[{code >> 4:x}{(code >> 4) - 2:x}]" if character.isalpha() else f"{code >> 4:x}"
+    return f"(?:{re.escape(character)}|%{high}{code & 15:x})"
 
 
 def _unknown_target() -> Json:
