@@ -140,7 +140,7 @@ async def connected_broker(
     try:
         yield broker, nc
     finally:
-        with contextlib.suppress(NatsError, TimeoutError):
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await broker.stop()
 

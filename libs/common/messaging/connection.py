@@ -16,6 +16,9 @@ CONNECT_TIMEOUT_S: Final = 30.0
 
 REQUEST_TIMEOUT_S: Final = 5.0
 
+WITHIN_REQUEST_TIMEOUT_S: Final = 3.0
+"""For what a service asks while it is being asked: its caller still gets to hear what went wrong."""
+
 
 @dataclass(slots=True)
 class ConnectionGuard:
@@ -23,7 +26,6 @@ class ConnectionGuard:
     because a closed nats-py connection never recovers and its pull subscribers freeze the event loop."""
 
     closed: asyncio.Event = field(default_factory=asyncio.Event)
-    reconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def on_error(self, error: Exception) -> None:
         # Permission violations show up only here; the call itself merely times out.
@@ -44,7 +46,6 @@ class ConnectionGuard:
         log.warning("nats.disconnected")
 
     async def on_reconnected(self) -> None:
-        self.reconnected.set()
         log.info("nats.reconnected")
 
 
@@ -67,7 +68,8 @@ def connect_options(service: str, guard: ConnectionGuard) -> dict[str, Any]:
         "connect_timeout": 2,
         "ping_interval": 10,
         "max_outstanding_pings": 2,
-        # While disconnected nothing is kept for later: a write that waited would be stored after its caller gave up.
+        # Answers may wait for a reconnect. A write may not (ensure_connected): it would be stored after its caller
+        # gave up.
         "pending_size": 8 * 1024 * 1024,
     }
 

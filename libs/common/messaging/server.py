@@ -131,7 +131,7 @@ class RpcServer:
                 while self._handled < sum(subscription.delivered for subscription in begun):
                     self._progress.clear()
                     await self._progress.wait()
-        except (NatsError, TimeoutError) as error:
+        except (NatsError, OSError, TimeoutError) as error:
             log.warning("rpc.not_drained", extra={"kind": type(error).__name__})
 
     def _spawner(self, endpoint: Endpoint[Any, Any], handler: Handler[Any, Any]) -> Callable[[Msg], Awaitable[None]]:

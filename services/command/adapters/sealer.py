@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.events.config_variable import SealedRef
+from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.command import BoxedValue
 from libs.common.protocol.keys import RESEAL, SEAL, ResealRequest, SealRequest
@@ -21,7 +22,7 @@ class BusSealer:
             key_id=value.key_id,
             box=value.box,
         )
-        reply = await self._client.call(SEAL, request)
+        reply = await self._client.call(SEAL, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
         return SealedRef(reply.id, reply.digest)
 
     async def reseal(self, sealed_id: str, org: str, name: str, source: SealedRef) -> SealedRef:
@@ -33,5 +34,5 @@ class BusSealer:
             from_id=source.id,
             from_digest=source.digest,
         )
-        reply = await self._client.call(RESEAL, request)
+        reply = await self._client.call(RESEAL, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
         return SealedRef(reply.id, reply.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.keys import OPEN, OpenItem, OpenReply, OpenRequest
 from services.resolver.domain.entitlement import Entitled
@@ -24,6 +25,5 @@ class BusKeyService:
             )
             for e in entitled
         ]
-        return await self._client.call(
-            OPEN, OpenRequest(org=org, requester=requester, recipient_key=recipient_key, items=items)
-        )
+        request = OpenRequest(org=org, requester=requester, recipient_key=recipient_key, items=items)
+        return await self._client.call(OPEN, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)

@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from libs.common.direct_get import DirectReader
 from libs.common.events import RecordedEvent, decode
+from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.keys import CLIENT_KEYS, ClientKeysRequest
 from libs.common.subjects import ACCESS
@@ -27,4 +28,5 @@ class BusClientKeys:
         self._client = client
 
     async def client_jwks(self, org: str) -> dict[str, Any]:
-        return (await self._client.call(CLIENT_KEYS, ClientKeysRequest(org=org))).jwks
+        request = ClientKeysRequest(org=org)
+        return (await self._client.call(CLIENT_KEYS, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)).jwks
