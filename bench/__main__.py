@@ -35,15 +35,24 @@ def _projector() -> Record:
 
 
 _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
+    "memory": memory.measure,  # first: before the raw publishes of the others have filled the bus server's caches
     "creates": creates.measure,
     "resolve_latency": resolve_latency.measure,
     "resolve_batches": resolve_batches.measure,
     "rotation": rotation.measure,
     "gateway_throughput": gateway_throughput.measure,
-    "memory": memory.measure,
 }
 _ALONE: Mapping[str, Callable[[], Record]] = {"projector": _projector, "second_start": startup.measure}
-NAMES = (*_ON_A_SYSTEM, *_ALONE)
+NAMES = (
+    "creates",
+    "resolve_latency",
+    "resolve_batches",
+    "rotation",
+    "gateway_throughput",
+    "projector",
+    "second_start",
+    "memory",
+)
 
 
 def run(names: Sequence[str]) -> Iterator[Record]:

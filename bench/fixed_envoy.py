@@ -38,7 +38,10 @@ def fixed_envoy(policy: Path, auth: ClientTokens, key: str, directory: Path) -> 
     file.touch(0o600)
     file.write_text(json.dumps(_configuration(policy, auth, key, directory, port)))
     with (directory / "fixed-envoy.log").open("wb") as log:
-        process = subprocess.Popen(envoy_command(file, 0), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # In a session of its own, as the gateway's is: the scheduler shares the processor out among sessions.
+        process = subprocess.Popen(
+            envoy_command(file, 0), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         _await_listener(process, port, directory / "fixed-envoy.log")
         yield f"http://127.0.0.1:{port}"

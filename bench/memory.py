@@ -1,8 +1,8 @@
 """Memory of all processes of `kt up`, beside that of its two engines.
 
 Proportional set size (proc_pid_smaps(5)): pages that several processes share are counted once. All processes are the
-supervisor, nats-server, PostgreSQL with its workers and sessions, and the five services. Taken last, so that what
-the other figures left behind in caches and pools is part of it.
+supervisor, nats-server, PostgreSQL with its workers and sessions, and the five services. Taken when the system is
+ready and has answered its first requests.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _MIB = 1024 * 1024
 
 def measure(system: System) -> Record:
     progress("memory")
+    system.create("BENCH_MEMORY")
+    system.settle()
     status = control.status(system.home)
     engines = sum(process.memory_bytes for process in status.processes if process.name in ENGINES)
     shares = ", ".join(f"{process.name} {process.memory_bytes / _MIB:.0f}" for process in status.processes)
