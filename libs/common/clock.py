@@ -18,4 +18,4 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 with microseconds and ``Z``; sorts as text in time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

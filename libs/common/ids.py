@@ -9,6 +9,8 @@ from typing import Protocol
 
 from libs.common.clock import Clock, SystemClock
 
+_RANDOM_BITS = 0xFFF << 64 | (1 << 62) - 1
+_VERSION_AND_VARIANT = 0x7 << 76 | 0x2 << 62
 _NAMESPACE = uuid.UUID("6f0f3c0e-6d0b-5d33-9a5c-2f1b7f1c8a10")
 
 
@@ -26,10 +28,10 @@ class Uuid7Factory:
 
     def new(self) -> str:
         millis = int(self._clock.now().timestamp() * 1000)
-        value = (millis << 80) | int.from_bytes(self._entropy(10), "big")
-        value = (value & ~(0xF << 76)) | (0x7 << 76)
-        value = (value & ~(0x3 << 62)) | (0x2 << 62)
-        return str(uuid.UUID(int=value))
+        random = int.from_bytes(self._entropy(10), "big") & _RANDOM_BITS
+        # Written out here: going through uuid.UUID takes three times as long.
+        text = f"{millis << 80 | _VERSION_AND_VARIANT | random:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def derived_id(*parts: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from libs.common.errors import KtError
 
 MAX_NAME_LENGTH: Final = 128
-_ALLOWED = re.compile(r"[A-Za-z0-9_.\-]")
+_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.\-]")
 _ORG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEY_SHAPES = re.compile(
@@ -36,10 +36,10 @@ def checked_variable_name(name: str) -> str:
         raise KtError("invalid_name", f"The name is empty; expected {rule}.")
     if len(name) > MAX_NAME_LENGTH:
         raise KtError("invalid_name", f"The name has {len(name):,} characters; the limit is {MAX_NAME_LENGTH}.")
-    for position, character in enumerate(name, 1):
-        if not _ALLOWED.fullmatch(character):
-            what = f"a {_describe(character)} at character {position}"
-            raise KtError("invalid_name", f"The name contains {what}; expected {rule}.")
+    wrong = _NOT_ALLOWED.search(name)
+    if wrong:
+        what = f"a {_describe(wrong.group())} at character {wrong.start() + 1}"
+        raise KtError("invalid_name", f"The name contains {what}; expected {rule}.")
     if not name.strip("."):
         raise KtError("invalid_name", "The name consists of dots only; expected a letter or digit in it.")
     if looks_like_secret(name):

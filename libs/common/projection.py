@@ -8,6 +8,7 @@ shorter than its checkpoint, or holds other bytes at it: then one of the two was
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -31,6 +32,12 @@ BATCH: Final = 1000
 IDLE_S: Final = 1.0
 ARRIVAL_S: Final = 0.2
 """How long a message that is stored may take to arrive before the consumer counts as lost."""
+
+POLL_S: Final = 0.05
+"""How often who waits looks whether another instance has got there."""
+
+PACE_S: Final = 0.1
+"""Shortest time between transactions while nobody waits: what comes close together is written together."""
 
 RETRY_S: Final = 1.0
 RESTART_S: Final = 0.1
@@ -79,6 +86,8 @@ class ProjectionRunner:
         self._projection = projection
         self._reader = DirectReader(nc, projection.stream)
         self._moved = asyncio.Condition()
+        self._waiting = 0
+        self._wanted = asyncio.Event()
         self.position = 0
         """The last sequence this instance knows to be projected."""
 
@@ -114,19 +123,33 @@ class ProjectionRunner:
         Raises:
             KtError: ``unavailable`` when PostgreSQL does not answer.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_s
+        self._waiting += 1
+        self._wanted.set()
+        try:
+            return await self._wait_for(sequence, asyncio.get_running_loop().time() + timeout_s)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._wanted.clear()
+
+    async def _wait_for(self, sequence: int, deadline: float) -> bool:
         while self.position < sequence:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return False
             try:
-                async with asyncio.timeout(min(left, 0.05)), self._moved:
+                async with asyncio.timeout(min(left, POLL_S)), self._moved:
                     await self._moved.wait()
             except TimeoutError:
-                with answering("The projection's database"):
-                    async with self._pool.connection(left) as connection:
-                        await self._advance((await self._load(connection)).sequence)
+                if left > 2 * POLL_S:  # with less than that, no answer would not mean that there is none
+                    await self._look(left - POLL_S)
         return True
+
+    async def _look(self, timeout_s: float) -> None:
+        """See how far another instance has come."""
+        with answering("The projection's database"):
+            async with self._pool.connection(timeout_s) as connection:
+                await self._advance((await self._load(connection)).sequence)
 
     async def _follow_as_leader(self, leader: Connection) -> None:
         cursor = await leader.execute(_LEAD, (f"projection/{self._projection.name}",))
@@ -136,6 +159,8 @@ class ProjectionRunner:
             await asyncio.sleep(RETRY_S)
             return
         try:
+            # A commit that is lost in a crash takes its checkpoint with it, so its events come again.
+            await leader.execute("SET synchronous_commit = off")
             checkpoint = await self._load(leader)
             await self._compare(checkpoint)
             position = await self._pass_expired(leader, checkpoint.sequence)
@@ -147,6 +172,7 @@ class ProjectionRunner:
         finally:
             if not leader.closed:
                 await leader.execute("SELECT pg_advisory_unlock_all()")
+                await leader.execute("RESET synchronous_commit")
 
     async def _consume(self, connection: Connection, reader: OrderedReader, position: int) -> None:
         last = position
@@ -156,12 +182,19 @@ class ProjectionRunner:
                 await self._write(connection, messages, position)
                 position = messages[-1].sequence
                 await self._advance(position)
+                if len(messages) < self._batch:
+                    await self._pause()
                 continue
             if last > position:  # stored before this wait, and not delivered in it
                 raise StreamGap
             _, last = await stream_range(self._nc, self._projection.stream)
             if last < position:  # shorter than it was: look at it from the start
                 raise StreamGap
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PACE_S):
+                await self._wanted.wait()
 
     async def _write(self, connection: Connection, messages: Sequence[StoredMessage], position: int) -> None:
         name, last = self._projection.name, messages[-1]

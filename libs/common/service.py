@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -31,6 +32,8 @@ from libs.common.tasks import ended
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S: Final = 3.0
+GC_THRESHOLD: Final = 10_000
+"""New objects between two collections; a request makes hundreds, and few of them in cycles."""
 STOP_TIMEOUT_S: Final = 5.0
 
 
@@ -106,6 +109,10 @@ async def _run(name: str, settings: S, compose: Compose[S], started: asyncio.Eve
         service = Service(name, nc, broker)
         async with compose(service, settings):
             service.rpc.serve(health_endpoint(name), service.health)
+            # What is there now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
             await service.rpc.start(nc)
             started.set()
             log.info("service.started")

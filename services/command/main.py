@@ -23,7 +23,7 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
     variables = ConfigVariables(aggregates, BusSealer(service.client))
     records = Records(aggregates)
-    service.rpc.serve(command.CONFIG_VARIABLE, variables.handle)
+    service.rpc.serve(command.CONFIG_VARIABLE, variables.handle, direct=True)
     service.rpc.serve(command.GATEWAY, records.enroll)
     service.rpc.serve(command.TOKEN, records.record_token)
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)

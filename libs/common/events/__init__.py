@@ -1,7 +1,7 @@
 """Every event of the system. Importing this package fills the registry."""
 
 from libs.common.events import config_variable, encryption_key, gateway, token
-from libs.common.events.envelope import Actor, Metadata, Origin, RecordedEvent, Resource, decode, encode
+from libs.common.events.envelope import Actor, Metadata, Origin, RecordedEvent, Resource, decode, encode, encode_all
 from libs.common.events.registry import REGISTRY, EventRegistry, MalformedEvent, UnknownEventType
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "config_variable",
     "decode",
     "encode",
+    "encode_all",
     "encryption_key",
     "gateway",
     "token",

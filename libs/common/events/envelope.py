@@ -5,13 +5,14 @@ The bytes are what is hashed, copied and proven, so nothing that matters is only
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from libs.common.canonical import canonical_json
-from libs.common.events.registry import REGISTRY, EventRegistry, MalformedEvent
+from libs.common.events.registry import REGISTRY, Detail, EventRegistry, EventType, MalformedEvent
 
 MAX_EVENT_BYTES: Final = 16 * 1024
 
@@ -73,11 +74,14 @@ def encode(
     Raises:
         ValueError: the document is larger than 16 KiB, or not canonical (a float, a non-ASCII key).
     """
-    kind, detail = registry.write(event)
-    outcome = {"result": "failure", "reason": detail["reason"]} if kind.failure else {"result": "success"}
-    target: dict[str, Any] = {"type": resource.type, "id": resource.id}
-    if resource.version:
-        target["version"] = resource.version
+    (encoded,) = encode_all([(metadata.id, event, resource)], metadata, registry)
+    return encoded
+
+
+def encode_all(
+    events: Iterable[tuple[str, object, Resource]], metadata: Metadata, registry: EventRegistry = REGISTRY
+) -> list[tuple[str, bytes]]:
+    """The same for events of one request: each with an id of its own, and all else as ``metadata`` says."""
     origin = {"id": metadata.origin.id}
     if metadata.origin.source_ip:
         origin["source_ip"] = metadata.origin.source_ip
@@ -85,26 +89,48 @@ def encode(
         origin["user_agent"] = metadata.origin.user_agent
     document: dict[str, Any] = {
         "specversion": "1.0",
-        "id": metadata.id,
         "source": metadata.source,
-        "type": kind.wire_name,
-        "subject": f"{resource.type}/{resource.id}",
         "time": metadata.time,
         "datacontenttype": "application/json",
         "org": metadata.org,
-        "data": {
-            "category": kind.category,
-            "action": kind.action,
-            "outcome": outcome,
-            "actor": {"type": metadata.actor.type, "id": metadata.actor.id},
-            "resource": target,
-            "request": origin,
-            "detail": detail,
-        },
     }
     if metadata.command_id:
         document["commandid"] = metadata.command_id
-    body = canonical_json(document)
+    data = {"actor": {"type": metadata.actor.type, "id": metadata.actor.id}, "request": origin}
+    return [
+        _encoded(event_id, registry.write(event), resource, document, data) for event_id, event, resource in events
+    ]
+
+
+def _encoded(
+    event_id: str,
+    written: tuple[EventType, Detail],
+    resource: Resource,
+    document: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> tuple[str, bytes]:
+    kind, detail = written
+    target: dict[str, Any] = {"type": resource.type, "id": resource.id}
+    if resource.version:
+        target["version"] = resource.version
+    body = canonical_json(
+        {
+            **document,
+            "id": event_id,
+            "type": kind.wire_name,
+            "subject": f"{resource.type}/{resource.id}",
+            "data": {
+                **data,
+                "category": kind.category,
+                "action": kind.action,
+                "outcome": {"result": "failure", "reason": detail["reason"]}
+                if kind.failure
+                else {"result": "success"},
+                "resource": target,
+                "detail": detail,
+            },
+        }
+    )
     if len(body) > MAX_EVENT_BYTES:
         raise ValueError(f"an event has at most {MAX_EVENT_BYTES} bytes; this one has {len(body)}")
     return kind.wire_name, body

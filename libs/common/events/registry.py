@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -38,6 +38,7 @@ class EventType:
     action: str
     failure: bool
     adapter: TypeAdapter[Any]
+    fields: tuple[str, ...]
 
 
 class EventRegistry:
@@ -57,7 +58,8 @@ class EventRegistry:
             self._claim(wire_name)
             model.__pydantic_config__ = {"extra": "forbid"}
             adapter: TypeAdapter[Any] = TypeAdapter(model)
-            kind = EventType(wire_name, model, category, action, failure, adapter)
+            names = tuple(field.name for field in fields(model))
+            kind = EventType(wire_name, model, category, action, failure, adapter, names)
             self._by_name[wire_name] = self._by_model[model] = kind
             return model
 
@@ -103,13 +105,21 @@ class EventRegistry:
             raise MalformedEvent(f"{wire_name}: {where}") from None
 
     def write(self, event: object) -> tuple[EventType, Detail]:
-        return self.of(event), asdict(event)  # type: ignore[call-overload]
+        kind = self.of(event)
+        return kind, {name: _plain(getattr(event, name)) for name in kind.fields}
 
     def _claim(self, wire_name: str) -> None:
         if not _WIRE_NAME.fullmatch(wire_name):
             raise ValueError(f"{wire_name} does not have the form kt.<aggregate>.<past tense>.v<n>")
         if wire_name in self._by_name or wire_name in self._upcasters:
             raise ValueError(f"{wire_name} is taken; wire names are permanent")
+
+
+def _plain(value: Any) -> Any:
+    """As ``asdict`` does it, without its deep copies of what can't be changed."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 REGISTRY = EventRegistry()

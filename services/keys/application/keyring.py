@@ -61,10 +61,7 @@ class Keyring:
 
     def key_encryption_key(self, key_id: str) -> KeyEncryptionKey | None:
         """The key with this id, current or retired, if it is known in this process."""
-        key = self._by_id.get(key_id)
-        if key is None or key.entry.purpose != Purpose.KEY_ENCRYPTION:
-            return None
-        return KeyEncryptionKey(key.entry.id, key.material)
+        return self._key_encryption.get(key_id)
 
     async def current(self, org: str, purpose: Purpose) -> UnwrappedKey:
         """The org's key for new work, made and stored on first use.
@@ -122,6 +119,11 @@ class Keyring:
 
     def _take(self, keys: Iterable[UnwrappedKey]) -> None:
         self._by_id = {key.entry.id: key for key in keys}
+        self._key_encryption = {
+            key_id: KeyEncryptionKey(key_id, key.material)
+            for key_id, key in self._by_id.items()
+            if key.entry.purpose == Purpose.KEY_ENCRYPTION
+        }
         self._current = {
             (key.entry.org, key.entry.purpose): key for key in self._by_id.values() if key.entry.retired_at is None
         }

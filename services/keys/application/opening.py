@@ -66,7 +66,7 @@ class Unsealer:
 
     async def learn_keys(self, stored: Collection[SealedValue]) -> None:
         """Look once for keys that another instance made. Call it before the values are opened."""
-        if any(self._keyring.key_encryption_key(value.key_id) is None for value in stored):
+        if any(self._keyring.key_encryption_key(key_id) is None for key_id in {value.key_id for value in stored}):
             await self._keyring.reload()
 
     def unseal(self, stored: SealedValue | None, expected: SealedReference, org: str, kind: str, name: str) -> Secret:

@@ -28,11 +28,8 @@ def associated_data(*fields: str | bytes) -> bytes:
 
     No two different sequences of fields have the same encoding.
     """
-    encoded = bytearray()
-    for field in fields:
-        raw = field.encode() if isinstance(field, str) else field
-        encoded += len(raw).to_bytes(4, "big") + raw
-    return bytes(encoded)
+    raw = [field.encode() if isinstance(field, str) else field for field in fields]
+    return b"".join([part for field in raw for part in (len(field).to_bytes(4, "big"), field)])
 
 
 def encrypt(key: Secret, nonce: bytes, plaintext: Secret, associated: bytes) -> bytes:
@@ -40,7 +37,16 @@ def encrypt(key: Secret, nonce: bytes, plaintext: Secret, associated: bytes) -> 
     return bytes([FORMAT]) + nonce + AESGCMSIV(key.reveal()).encrypt(nonce, plaintext.reveal(), associated)
 
 
-def decrypt(key: Secret, sealed: bytes, associated: bytes) -> Secret:
+class Cipher:
+    """A key made ready, which takes longer than to open a short value with it."""
+
+    __slots__ = ("siv",)
+
+    def __init__(self, key: Secret) -> None:
+        self.siv = AESGCMSIV(key.reveal())
+
+
+def decrypt(key: Secret | Cipher, sealed: bytes, associated: bytes) -> Secret:
     """Undo :func:`encrypt`.
 
     Raises:
@@ -52,6 +58,7 @@ def decrypt(key: Secret, sealed: bytes, associated: bytes) -> Secret:
         raise NotAuthentic("unknown format")
     nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
     try:
-        return Secret(AESGCMSIV(key.reveal()).decrypt(nonce, body, associated))
+        cipher = key if isinstance(key, Cipher) else Cipher(key)
+        return Secret(cipher.siv.decrypt(nonce, body, associated))
     except InvalidTag:
         raise NotAuthentic("authentication failed") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from libs.common.errors import KtError
@@ -17,6 +17,7 @@ from services.keys.domain.aead import (
     KEY_BYTES,
     NONCE_BYTES,
     OVERHEAD_BYTES,
+    Cipher,
     NotAuthentic,
     associated_data,
     decrypt,
@@ -44,6 +45,10 @@ class KeyEncryptionKey:
 
     id: str
     material: Secret
+    cipher: Cipher = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cipher", Cipher(self.material))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +147,4 @@ def rewrap(sealed: SealedValue, key: KeyEncryptionKey, to: KeyEncryptionKey, non
 def _data_key(sealed: SealedValue, key: KeyEncryptionKey) -> Secret:
     if sealed.key_id != key.id:
         raise NotAuthentic("another key-encryption key")
-    return decrypt(key.material, sealed.wrapped_data_key, sealed.binding.for_data_key(key.id))
+    return decrypt(key.cipher, sealed.wrapped_data_key, sealed.binding.for_data_key(key.id))

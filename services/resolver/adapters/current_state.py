@@ -60,9 +60,12 @@ class StreamState:
         states = await self._states([event_subject(org, "config_variable", name) for name in names])
         return dict(zip(names, states, strict=True))
 
-    async def gateway_references(self, org: str, gateway: str) -> tuple[str, ...] | None:
-        (references,) = await self._states([event_subject(org, "gateway", gateway)])
-        return references if isinstance(references, tuple) else None
+    async def of_gateway(
+        self, org: str, gateway: str, names: Sequence[str]
+    ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
+        subjects = [event_subject(org, "config_variable", name) for name in names]
+        references, *states = await self._states([event_subject(org, "gateway", gateway), *subjects])
+        return references if isinstance(references, tuple) else None, dict(zip(names, states, strict=True))
 
     async def follow(self) -> None:
         """Apply new events to what is cached, until cancelled. A gap empties the cache."""

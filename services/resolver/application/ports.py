@@ -15,8 +15,10 @@ class CurrentState(Protocol):
 
     async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]: ...
 
-    async def gateway_references(self, org: str, gateway: str) -> tuple[str, ...] | None:
-        """The globs a gateway was enrolled with; None when it is not enrolled."""
+    async def of_gateway(
+        self, org: str, gateway: str, names: Sequence[str]
+    ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
+        """The globs a gateway was enrolled with, None when it is not enrolled, and variables: of the same moment."""
 
 
 class KeyService(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from libs.common.clock import Clock, rfc3339
-from libs.common.events import Actor, Metadata, Origin, Resource, encode
+from libs.common.events import Actor, Metadata, Origin, Resource, encode_all
 from libs.common.events.config_variable import (
     ConfigVariableResolved,
     ConfigVariableResolveFailed,
@@ -40,23 +41,28 @@ class AccessEvents:
         self._clock = clock
         self._ids = ids
 
-    def of(self, requester: Requester, outcome: Entitled | Refused) -> tuple[str, bytes]:
-        """Subject and body of the record of one reference's fate."""
-        event: object
-        if isinstance(outcome, Entitled):
-            event = (
-                ConfigVariableRevealed(outcome.version)
-                if requester.purpose == REVEAL
-                else ConfigVariableResolved(outcome.version, requester.purpose)
-            )
-            resource = Resource(KIND, outcome.reference, outcome.version)
-        else:
-            event = ConfigVariableResolveFailed(outcome.reason, requester.purpose)
-            known = outcome.reason != "invalid_reference"
-            resource = Resource(KIND, outcome.reference if known else INVALID)
-        metadata = Metadata(
-            self._ids.new(), rfc3339(self._clock.now()), requester.org, SOURCE, requester.actor, requester.origin
-        )
-        _, body = encode(event, resource, metadata)
-        token = "invalid" if resource.id == INVALID else resource.id
-        return access_subject(requester.org, resource.type, token), body
+    def of(self, requester: Requester, outcomes: Iterable[Entitled | Refused]) -> list[tuple[str, bytes]]:
+        """Subject and body of the record of each reference's fate."""
+        time = rfc3339(self._clock.now())
+        metadata = Metadata("", time, requester.org, SOURCE, requester.actor, requester.origin)
+        events = [(self._ids.new(), *_event(outcome, requester.purpose)) for outcome in outcomes]
+        return [
+            (_subject(requester.org, resource), body)
+            for (_, _, resource), (_, body) in zip(events, encode_all(events, metadata), strict=True)
+        ]
+
+
+def _event(outcome: Entitled | Refused, purpose: str) -> tuple[object, Resource]:
+    if isinstance(outcome, Entitled):
+        resource = Resource(KIND, outcome.reference, outcome.version)
+        if purpose == REVEAL:
+            return ConfigVariableRevealed(outcome.version), resource
+        return ConfigVariableResolved(outcome.version, purpose), resource
+    known = outcome.reason != "invalid_reference"
+    return ConfigVariableResolveFailed(outcome.reason, purpose), Resource(
+        KIND, outcome.reference if known else INVALID
+    )
+
+
+def _subject(org: str, resource: Resource) -> str:
+    return access_subject(org, resource.type, "invalid" if resource.id == INVALID else resource.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.common.errors import KtError
@@ -21,7 +21,7 @@ from libs.common.protocol.resolver import (
 from services.resolver.application.ports import AccessRecorder, CurrentState, KeyService
 from services.resolver.application.recording import REVEAL, AccessEvents, Requester
 from services.resolver.domain.entitlement import Entitled, Refused, entitlement
-from services.resolver.domain.variable import Variable
+from services.resolver.domain.variable import Known, Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,16 @@ class Resolver:
         """The gateway is who the subject says: the server lets no other identity publish there."""
         _, _, _, org, gateway, _ = subject.split(".")
         requester = Requester(org, Actor("gateway", gateway), Origin(self.ids.new()), request.purpose)
-        allowed = await self.current.gateway_references(org, gateway) or ()
-        return await self._resolve(requester, allowed, request.references, request.recipient_key)
+        unique, valid = _unique(request.references)
+        allowed, known = await self.current.of_gateway(org, gateway, valid)
+        return await self._answer(requester, _fates(unique, allowed or (), known), request.recipient_key)
 
     async def for_caller(self, _subject: str, request: ResolveForCaller) -> ResolveReply:
         caller = request.caller
         requester = Requester(caller.org, caller.actor, caller.origin, request.purpose)
-        return await self._resolve(requester, request.references_allowed, request.references, request.recipient_key)
+        unique, valid = _unique(request.references)
+        known = await self.current.variables(caller.org, valid)
+        return await self._answer(requester, _fates(unique, request.references_allowed, known), request.recipient_key)
 
     async def reveal(self, _subject: str, request: RevealRequest) -> ResolveReply:
         """The value of a variable that is not sensitive.
@@ -58,11 +61,6 @@ class Resolver:
         # Decided on this very state: a second look might find a sensitive variable in its place.
         return await self._answer(requester, [entitlement(name, (name,), variable)], request.recipient_key)
 
-    async def _resolve(
-        self, requester: Requester, allowed: Sequence[str], references: Sequence[str], recipient_key: bytes
-    ) -> ResolveReply:
-        return await self._answer(requester, await self._fates(requester.org, allowed, references), recipient_key)
-
     async def _answer(
         self, requester: Requester, fates: Sequence[Entitled | Refused], recipient_key: bytes
     ) -> ResolveReply:
@@ -71,30 +69,34 @@ class Resolver:
         # be opened gets a record of its own. Nothing is answered before all records are durable.
         opened, _ = await asyncio.gather(
             self._opened(requester, recipient_key, entitled),
-            self.access.record([self.events.of(requester, fate) for fate in fates]),
+            self.access.record(self.events.of(requester, fates)),
         )
         failed = [Refused(reference, reason) for reference, reason in opened.failed.items()]
-        await self.access.record([self.events.of(requester, fate) for fate in failed])
+        await self.access.record(self.events.of(requester, failed))
         return ResolveReply(
             results=[_resolution(fate, opened.failed.get(fate.reference)) for fate in fates], box=opened.box
         )
-
-    async def _fates(self, org: str, allowed: Sequence[str], references: Sequence[str]) -> list[Entitled | Refused]:
-        unique = list(dict.fromkeys(references))
-        valid = [reference for reference in unique if _is_name(reference)]
-        known = await self.current.variables(org, valid)
-        return [
-            entitlement(reference, allowed, known[reference])
-            if reference in known
-            else Refused(reference, "invalid_reference")
-            for reference in unique
-        ]
 
     async def _opened(self, requester: Requester, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         if not entitled:
             return OpenReply(box=None, failed={})
         who = f"{requester.actor.type}/{requester.actor.id}"
         return await self.keys.open(requester.org, who, recipient_key, entitled)
+
+
+def _unique(references: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Each reference once, and those of them that can be names."""
+    unique = list(dict.fromkeys(references))
+    return unique, [reference for reference in unique if _is_name(reference)]
+
+
+def _fates(references: Sequence[str], allowed: Sequence[str], known: Mapping[str, Known]) -> list[Entitled | Refused]:
+    return [
+        entitlement(reference, allowed, known[reference])
+        if reference in known
+        else Refused(reference, "invalid_reference")
+        for reference in references
+    ]
 
 
 def _is_name(reference: str) -> bool:

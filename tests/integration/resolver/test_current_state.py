@@ -133,11 +133,11 @@ async def test_a_full_cache_forgets_and_stays_right(nats_server: Bus, monkeypatc
 
 async def test_the_references_of_a_gateway(nats_server: Bus) -> None:
     async with running(nats_server) as (state, writer):
-        assert await state.gateway_references("acme", "gw") is None
+        assert (await state.of_gateway("acme", "gw", []))[0] is None
         await writer.append(GatewayEnrolled(("A*",)), "gw", "gateway")
-        assert await state.gateway_references("acme", "gw") == ("A*",)
+        assert (await state.of_gateway("acme", "gw", []))[0] == ("A*",)
         await writer.append(GatewayEnrolled(("B*",)), "gw", "gateway")
-        assert await state.gateway_references("acme", "gw") == ("B*",)
+        assert (await state.of_gateway("acme", "gw", []))[0] == ("B*",)
 
 
 async def test_an_event_that_can_not_be_read_spoils_its_own_variable_only(nats_server: Bus) -> None:

@@ -203,7 +203,10 @@ class OpeningValues:
         assert await instance.open(sealed, name=NAME) == ({}, {sealed.id: "undecryptable"})
         assert await instance.open(sealed, name="ANTHROPIC_API_KEY") == ({sealed.id: b"value"}, {})
 
-    @pytest.mark.parametrize("sealed_id", ["", "not-a-uuid", "{00000000-0000-0000-0000-000000000000}", "2d92e3e0-6514-41c7-b5f1-4f493af66973"])
+    @pytest.mark.parametrize(
+        "sealed_id",
+        ["", "not-a-uuid", "{00000000-0000-0000-0000-000000000000}", "2d92e3e0-6514-41c7-b5f1-4f493af66973"],
+    )
     async def test_an_id_that_does_not_exist_is_named(self, instance: Instance, sealed_id: str) -> None:
         good = await instance.seal(b"good")
         missing = Sealed(sealed_id, "0" * 64, "", "sealed")

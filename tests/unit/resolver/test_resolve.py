@@ -47,8 +47,10 @@ class World:
     async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]:
         return {name: self.known.get(name) if org == "acme" else None for name in names}
 
-    async def gateway_references(self, org: str, gateway: str) -> tuple[str, ...] | None:
-        return self.gateways.get(f"{org}/{gateway}")
+    async def of_gateway(
+        self, org: str, gateway: str, names: Sequence[str]
+    ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
+        return self.gateways.get(f"{org}/{gateway}"), await self.variables(org, names)
 
     async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         self.opened += [e.reference for e in entitled]
