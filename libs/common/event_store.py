@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from nats.aio.client import Client
@@ -14,9 +14,9 @@ from nats.js.errors import APIError
 
 from libs.common.direct_get import DirectReader, StoredMessage
 from libs.common.errors import KtError
-from libs.common.events import RecordedEvent, decode
+from libs.common.events import MalformedEvent, RecordedEvent, decode
 from libs.common.messaging.connection import ensure_connected
-from libs.common.subjects import EVENTS
+from libs.common.subjects import EVENTS, event_subject
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 
 APPEND_TIMEOUT_S: Final = 5.0
 _READ_BACK_ATTEMPTS: Final = 3
+
+
+class ForeignEvent(MalformedEvent):
+    """An event stored under the subject of another aggregate: whoever stored it was not the command service."""
 
 
 class ConcurrencyConflict(Exception):
@@ -41,8 +45,12 @@ class EventStore:
         self.reader = DirectReader(nc, stream)
 
     async def load(self, subject: str, after: int = 0) -> list[RecordedEvent]:
-        """The aggregate's events, oldest first."""
-        return [decode(m.body, m.sequence) for m in await self.reader.all(subject, after)]
+        """The aggregate's events, oldest first.
+
+        Raises:
+            KtError: ``stream_damaged`` when one of them is no event of this aggregate; ``unavailable``.
+        """
+        return read_history(await self.reader.all(subject, after))
 
     async def append(self, subject: str, wire_name: str, body: bytes, *, expected: int) -> int:
         """Append one event if the aggregate's last sequence is still ``expected`` (0: it has none yet).
@@ -87,6 +95,37 @@ class EventStore:
             "The event stream did not confirm the write, and it could not be found on reading back.",
             "Repeat the request with the same Idempotency-Key: it is carried out at most once.",
         )
+
+
+def read_event(message: StoredMessage) -> RecordedEvent:
+    """The event in a message of ``KT_EVENTS``, whose subject has to be that of the aggregate its body names.
+
+    Raises:
+        ForeignEvent: it is not.
+        MalformedEvent: no event at all.
+        UnknownEventType: written by a newer version of the software.
+    """
+    recorded = decode(message.body, message.sequence)
+    resource = recorded.resource
+    if message.subject != event_subject(recorded.metadata.org, resource.type, resource.id):
+        raise ForeignEvent(f"sequence {message.sequence}: stored under the subject of another aggregate")
+    return recorded
+
+
+def read_history(messages: Iterable[StoredMessage]) -> list[RecordedEvent]:
+    """The events of one aggregate.
+
+    Raises:
+        KtError: ``stream_damaged``.
+    """
+    try:
+        return [read_event(message) for message in messages]
+    except MalformedEvent as error:
+        raise KtError(
+            "stream_damaged",
+            f"The event stream holds what is no event of this aggregate ({error}). Nothing was stored.",
+            "Compare the stream with the audit log's copy.",
+        ) from None
 
 
 def _find(body: bytes, messages: Sequence[StoredMessage]) -> int | None:

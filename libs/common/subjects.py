@@ -13,6 +13,7 @@ ALL_EVENTS: Final = "kt.evt.v1.>"
 ALL_ACCESS: Final = "kt.access.v1.>"
 
 _GATEWAYS: Final = "kt.gw.v1."
+_EVENT_TOKENS: Final = 6
 
 
 def event_subject(org: str, aggregate: str, name: str) -> str:
@@ -40,6 +41,12 @@ def gateway_of(subject: str) -> tuple[str, str] | None:
         return None
     _, _, _, org, name, _ = subject.split(".")
     return org, name
+
+
+def aggregate_of(subject: str) -> str:
+    """The aggregate of an event subject; empty for a subject that is of none."""
+    tokens = subject.split(".")
+    return tokens[4] if len(tokens) == _EVENT_TOKENS else ""
 
 
 def parse_event_subject(subject: str) -> tuple[str, str, str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
 from libs.common.direct_get import StoredMessage
-from libs.common.events import decode
+from libs.common.event_store import ForeignEvent, read_event
+from libs.common.events import RecordedEvent
 from libs.common.postgres import Connection
-from libs.common.subjects import ALL_EVENTS, EVENTS, parse_event_subject
+from libs.common.subjects import ALL_EVENTS, EVENTS, aggregate_of
 from services.keys.adapters import sql
 from services.keys.application.destruction import effects_of
+
+log = logging.getLogger(__name__)
 
 AGGREGATE: Final = "config_variable"
 
@@ -24,8 +28,8 @@ class KeysProjection:
     subject = ALL_EVENTS
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
-        own = (m for m in messages if parse_event_subject(m.subject)[1] == AGGREGATE)
-        effects = effects_of(decode(message.body, message.sequence) for message in own)
+        own = (m for m in messages if aggregate_of(m.subject) == AGGREGATE)
+        effects = effects_of(_events(own))
         if effects.referenced:
             rows = [
                 (UUID(sealed_id), resource.org, resource.kind, resource.name, sequence)
@@ -35,6 +39,15 @@ class KeysProjection:
         if effects.deleted:
             deletions = [(r.org, r.kind, r.name, sequence) for r, sequence in effects.deleted.items()]
             await connection.execute(sql.DESTROY, _columns(deletions))
+
+
+def _events(messages: Iterable[StoredMessage]) -> Iterator[RecordedEvent]:
+    for message in messages:
+        try:
+            yield read_event(message)
+        except ForeignEvent as error:
+            # It names another resource, so it says nothing of this one. Stopping would let it hold up deletions.
+            log.error("keys.foreign_event", extra={"sequence": message.sequence, "why": str(error)})  # noqa: TRY400
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

@@ -18,10 +18,11 @@ from nats.errors import Error as NatsError
 
 from libs.common.direct_get import DirectReader, StoredMessage
 from libs.common.errors import KtError
-from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType, decode
+from libs.common.event_store import read_event
+from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
 from libs.common.events.gateway import GatewayEnrolled
 from libs.common.stream_reader import StreamGap, read_stream, stream_range
-from libs.common.subjects import ALL_EVENTS, EVENTS, event_subject, parse_event_subject
+from libs.common.subjects import ALL_EVENTS, EVENTS, aggregate_of, event_subject
 from services.resolver.domain.variable import Known, Unreadable, evolve
 
 log = logging.getLogger(__name__)
@@ -151,11 +152,11 @@ class StreamState:
 
 def _evolved(state: Any, message: StoredMessage) -> Any:
     """One more event; an event that can't be read makes its own aggregate unreadable and no other."""
-    _, aggregate, _ = parse_event_subject(message.subject)
+    aggregate = aggregate_of(message.subject)
     if aggregate not in _EVOLVE or isinstance(state, Unreadable):
         return state
     try:
-        return _EVOLVE[aggregate](state, decode(message.body, message.sequence))
+        return _EVOLVE[aggregate](state, read_event(message))
     except (MalformedEvent, UnknownEventType) as error:
         log.error("current_state.unreadable", extra={"sequence": message.sequence, "why": repr(error)})  # noqa: TRY400
         return Unreadable(message.sequence)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.common.direct_get import StoredMessage
-from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType, decode
+from libs.common.event_store import read_event
+from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -62,7 +63,7 @@ class VariablesProjection:
         async with connection.pipeline():
             for message in messages:
                 try:
-                    recorded = decode(message.body, message.sequence)
+                    recorded = read_event(message)
                 except (MalformedEvent, UnknownEventType) as error:
                     log.warning("read_model.skipped", extra={"sequence": message.sequence, "why": repr(error)})
                     continue

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from libs.common.events import RecordedEvent
+from libs.common.events import MalformedEvent, RecordedEvent
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
+    ConfigVariableEvent,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
@@ -42,8 +43,14 @@ Known = Variable | Unreadable | None
 
 
 def evolve(state: Variable | None, recorded: RecordedEvent) -> Variable | None:
-    """The state behind one more event; None before the first creation."""
+    """The state behind one more event; None before the first creation.
+
+    Raises:
+        MalformedEvent: the event can't follow on that state: it was stored again, or by somebody else.
+    """
     event, time, sequence = recorded.event, recorded.metadata.time, recorded.sequence
+    if not _follows(state, event):
+        raise MalformedEvent(f"sequence {sequence}: does not follow on what came before it")
     if isinstance(event, ConfigVariableCreated):
         name = recorded.resource.id
         return Variable(name, event.version, event.description, event.sensitive, event.sealed, sequence, time, time)
@@ -57,5 +64,22 @@ def evolve(state: Variable | None, recorded: RecordedEvent) -> Variable | None:
             return replace(moved, version=event.version, sealed=event.sealed)
         case ConfigVariableDeleted():
             return replace(moved, sealed=None)
+        case _:
+            assert_never(event)
+
+
+def _follows(state: Variable | None, event: ConfigVariableEvent) -> bool:
+    """Values are numbered without a gap, a deletion names the last one, and what is sensitive stays so."""
+    exists = state is not None and state.sealed is not None
+    version = state.version if state else 0
+    match event:
+        case ConfigVariableCreated():
+            return not exists and event.version == version + 1
+        case ConfigVariableRotated() | ConfigVariableRolledBack():
+            return exists and event.version == version + 1
+        case ConfigVariableUpdated():
+            return state is not None and exists and event.sensitive >= state.sensitive
+        case ConfigVariableDeleted():
+            return exists and event.version == version
         case _:
             assert_never(event)

@@ -126,6 +126,17 @@ async def test_an_event_can_not_destroy_the_value_of_another_name(
     assert await left(stores, sealed) == set()
 
 
+async def test_an_event_under_the_subject_of_another_name_destroys_nothing_and_holds_nothing_up(
+    pool: Pool, stores: Stores, instance: Instance
+) -> None:
+    kept, gone = await instance.seal(b"value", name="A"), await instance.seal(b"value", name="B")
+    planted = StoredMessage(event_subject("default", KIND, "B"), 3, body_of(DELETED, "A")[1])
+    await project(
+        pool, [stored(1, created(kept), "A"), stored(2, created(gone), "B"), planted, stored(4, DELETED, "B")]
+    )
+    assert await left(stores, kept, gone) == {kept.id}
+
+
 async def test_events_with_a_malformed_sealed_id_and_other_aggregates_are_passed_over(pool: Pool) -> None:
     broken = ConfigVariableCreated(1, "", True, SealedRef("nonsense", "0" * 64))
     await project(
@@ -133,6 +144,7 @@ async def test_events_with_a_malformed_sealed_id_and_other_aggregates_are_passed
         [
             stored(1, broken, "A"),
             StoredMessage("kt.evt.v1.default.token.t1", 2, b"not read"),
+            StoredMessage("kt.evt.v1.too.short", 3, b"not read"),
         ],
     )
     async with pool.connection() as connection:

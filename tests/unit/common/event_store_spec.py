@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from libs.common.clock import SystemClock, rfc3339
+from libs.common.errors import KtError
 from libs.common.event_store import ConcurrencyConflict
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
 from libs.common.events.config_variable import ConfigVariableRotated, SealedRef
@@ -19,9 +20,9 @@ OTHER = event_subject("acme", "config_variable", "OPENAI_KEY")
 _IDS, _CLOCK = Uuid7Factory(), SystemClock()
 
 
-def an_event(version: int = 1) -> tuple[str, bytes]:
+def an_event(version: int = 1, name: str = "OPENAI.KEY") -> tuple[str, bytes]:
     metadata = Metadata(_IDS.new(), rfc3339(_CLOCK.now()), "acme", "test", Actor("admin", "a"), Origin("r"), "c1")
-    resource = Resource("config_variable", "OPENAI.KEY", version)
+    resource = Resource("config_variable", name, version)
     return encode(ConfigVariableRotated(version, SealedRef("s", "d")), resource, metadata)
 
 
@@ -39,9 +40,15 @@ class AnEventStore:
 
     async def test_aggregates_do_not_mix(self, store: Store) -> None:
         await store.append(SUBJECT, *an_event(1), expected=0)
-        await store.append(OTHER, *an_event(7), expected=0)
+        await store.append(OTHER, *an_event(7, "OPENAI_KEY"), expected=0)
         assert [e.event.version for e in await store.load(SUBJECT)] == [1]
         assert [e.event.version for e in await store.load(OTHER)] == [7]
+
+    async def test_what_is_stored_under_the_subject_of_another_is_refused(self, store: Store) -> None:
+        await store.append(OTHER, *an_event(1, "OPENAI.KEY"), expected=0)
+        with pytest.raises(KtError) as caught:
+            await store.load(OTHER)
+        assert caught.value.code == "stream_damaged"
 
     async def test_what_does_not_exist_is_empty(self, store: Store) -> None:
         assert await store.load(SUBJECT) == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from libs.common.event_store import ConcurrencyConflict
-from libs.common.events import RecordedEvent, decode
+from libs.common.direct_get import StoredMessage
+from libs.common.event_store import ConcurrencyConflict, read_history
+from libs.common.events import RecordedEvent
 
 
 @dataclass
@@ -19,7 +20,7 @@ class MemoryStore:
     async def load(self, subject: str, after: int = 0) -> list[RecordedEvent]:
         await asyncio.sleep(0)
         numbered = enumerate(self.messages, 1)
-        return [decode(body, number) for number, (s, body) in numbered if s == subject and number > after]
+        return read_history(StoredMessage(s, n, body) for n, (s, body) in numbered if s == subject and n > after)
 
     async def append(self, subject: str, wire_name: str, body: bytes, *, expected: int) -> int:
         await asyncio.sleep(0)
