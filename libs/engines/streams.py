@@ -103,8 +103,8 @@ async def _ensure(nc: Client, name: str, wanted: Mapping[str, Any], replicas: in
         raise KtError(
             "engine_failed",
             f"The stream {name} is not as it was made: {'; '.join(differences)}.",
-            "Its history may no longer be complete. Find out who changed it, compare it with the audit log "
-            "(`kt events verify`), and restore it; it is never changed from here.",
+            "Its history may no longer be complete. Find out who changed it, compare it with the audit log, "
+            "and restore it; it is never changed from here.",
         )
 
 

@@ -84,6 +84,7 @@ async def up(home: Home, options: Options) -> None:
             try:
                 await _unless(stopping, supervisor.start(nats_port=port_of(last.nats_url)))
                 await supervisor.tend(stopping)
+                options.say("stopping …")
             finally:
                 await supervisor.stop()
 
