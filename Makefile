@@ -64,6 +64,8 @@ lock: ## Pin the newest releases that are at least a week old (needs uv)
 		--generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/runtime.txt
 	uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --exclude-newer $$(date -d '7 days ago' +%F) \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url -c requirements/runtime.txt -o requirements/dev.txt
+	uv pip compile -q pyproject.toml --extra parquet --universal --python-version 3.11 --exclude-newer $$(date -d '7 days ago' +%F) \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url -c requirements/runtime.txt -o requirements/parquet.txt
 
 clean: ## Remove the virtual environment and caches (not the homes)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .pytest_cache
