@@ -14,6 +14,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 from libs.common.events.encryption_key import EncryptionKeyRotated
@@ -57,6 +58,7 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableRotated(2, _SEALED), _variable(2)),
     (ConfigVariableRolledBack(3, 1, _SEALED), _variable(3)),
     (ConfigVariableDeleted(3), _variable(3)),
+    (ConfigVariableVersionDestroyed(1, _SEALED), _variable(1)),
     (ConfigVariableResolved(2, "rotation"), _variable(2)),
     (ConfigVariableResolveFailed("not_found", "startup"), _variable()),
     (ConfigVariableRevealed(1), _variable(1)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from libs.cli.client import HttpClient
+from libs.cli.requests import variable_path
 from libs.cli.terminal import clean, styled
 from libs.common.errors import KtError
 
@@ -19,18 +21,45 @@ def confirm_deletion(client: HttpClient, name: str) -> None:
         KtError: ``usage`` where nobody can be asked.
         click.exceptions.Exit: with 1 when the answer is no.
     """
+    _need_terminal("Deleting destroys the values of all versions; --yes does it without asking.")
+    _ask(f"Delete {name} and destroy the values of all its versions?", _users(client, name))
+
+
+def confirm_destruction(client: HttpClient, name: str, version: int) -> None:
+    """Ask before the value of one version is destroyed, naming the versions that hold the same value.
+
+    Raises: as :func:`confirm_deletion`.
+    """
+    _need_terminal("Nothing brings a destroyed value back; --yes destroys it without asking.")
+    copies = ", ".join(map(str, _copies(client, name, version)))
+    warnings = [f"the same value was rolled back to, and is also that of version {copies}"] if copies else []
+    _ask(f"Destroy the value of {name} version {version}?", warnings)
+
+
+def _need_terminal(hint: str) -> None:
     if not sys.stdin.isatty():
         raise KtError(
-            "usage",
-            "Nothing was deleted, because nobody can be asked here; expected a terminal, or --yes.",
-            "Deleting destroys the values of all versions; --yes does it without asking.",
+            "usage", "Nothing was deleted, because nobody can be asked here; expected a terminal, or --yes.", hint
         )
-    for line in _users(client, name):
+
+
+def _ask(question: str, warnings: Iterable[str]) -> None:
+    for line in warnings:
         click.echo(f"{styled('warning:', 'yellow', sys.stderr)} {line}", err=True)
-    question = f"Delete {name} and destroy the values of all its versions?"
     if not click.confirm(question, default=False, err=True):
         click.echo("Nothing was deleted.", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _copies(client: HttpClient, name: str, version: int) -> list[int]:
+    """Other versions whose value is still there and is that of ``version``, by way of rollbacks."""
+    entries: list[dict[str, Any]] = client.get(variable_path(name, "/history")).document["items"]
+    origin = {e["version"]: e.get("from_version") or e["version"] for e in entries if e.get("value_state")}
+    for copy, source in sorted(origin.items()):
+        origin[copy] = origin.get(source, source)
+    there = {e["version"] for e in entries if e.get("value_state") in ("current", "kept")}
+    same = origin.get(version, version)
+    return sorted(copy for copy, source in origin.items() if source == same and copy != version and copy in there)
 
 
 def _users(client: HttpClient, name: str) -> list[str]:

@@ -11,7 +11,7 @@ import click
 
 from libs.cli.answers import Answer
 from libs.cli.base import KtGroup, pass_session
-from libs.cli.confirm import confirm_deletion
+from libs.cli.confirm import confirm_deletion, confirm_destruction
 from libs.cli.discovery import connect
 from libs.cli.documents import json_page, print_json
 from libs.cli.requests import (
@@ -213,18 +213,41 @@ def rollback(session: Session, name: str, version: int, if_match: str | None, id
     _done(session, "rolled back", connect(session).request("POST", path, body={"version": version}, headers=headers))
 
 
-@config_variables.command(examples=("kt vars delete OPENAI_API_KEY_OLD --yes",))
+_yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+
+
+@config_variables.command(
+    examples=("kt vars delete OPENAI_API_KEY_OLD --yes", "kt vars delete OPENAI_API_KEY --destroy-version 1"),
+)
 @name_argument
-@click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+@click.option(
+    "--destroy-version",
+    "version",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="Delete nothing but the value of this older version; the same as `destroy --version`.",
+)
+@_yes_option
 @if_match_option
 @idempotency_option
 @pass_session
-def delete(session: Session, name: str, yes: bool, if_match: str | None, idempotency_key: str | None) -> None:
+def delete(
+    session: Session,
+    *,
+    name: str,
+    version: int | None,
+    yes: bool,
+    if_match: str | None,
+    idempotency_key: str | None,
+) -> None:
     """Delete a variable, and destroy the values of all its versions.
 
     What happened to it stays in the audit log.
     """
     headers = write_headers(idempotency_key, if_match)
+    if version is not None:
+        _destroy(session, name, version, headers, yes=yes)
+        return
     client = connect(session)
     if not yes:
         confirm_deletion(client, name)
@@ -233,6 +256,40 @@ def delete(session: Session, name: str, yes: bool, if_match: str | None, idempot
         print_json({"name": name, "deleted": True})
     else:
         click.echo(f"{styled('deleted', 'green')} {name}; its values are destroyed")
+
+
+@config_variables.command(examples=("kt vars destroy OPENAI_API_KEY --version 1",))
+@name_argument
+@click.option(
+    "--version",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="VERSION",
+    help="Whose value to destroy; an older one.",
+)
+@_yes_option
+@if_match_option
+@idempotency_option
+@pass_session
+def destroy(
+    session: Session, *, name: str, version: int, yes: bool, if_match: str | None, idempotency_key: str | None
+) -> None:
+    """Destroy the value of one older version. The variable and its other versions stay.
+
+    Nothing brings the value back; `kt vars history NAME` shows which are left.
+    """
+    _destroy(session, name, version, write_headers(idempotency_key, if_match), yes=yes)
+
+
+def _destroy(session: Session, name: str, version: int, headers: Mapping[str, str], *, yes: bool) -> None:
+    client = connect(session)
+    if not yes:
+        confirm_destruction(client, name, version)
+    client.request("DELETE", variable_path(name, f"/versions/{version}"), headers=headers)
+    if session.json:
+        print_json({"name": name, "version": version, "destroyed": True})
+    else:
+        click.echo(f"{styled('destroyed', 'green')} the value of {name} version {version}")
 
 
 @config_variables.command()
@@ -245,7 +302,12 @@ def history(session: Session, name: str) -> None:
         print_json(document)
         return
     table = Table(
-        Column("VERSION", right=True), Column("TIME"), Column("AGE", right=True), Column("ACTION"), Column("ACTOR")
+        Column("VERSION", right=True),
+        Column("TIME"),
+        Column("AGE", right=True),
+        Column("ACTION"),
+        Column("VALUE", style=lambda cell: "yellow" if cell == "destroyed" else ""),
+        Column("ACTOR"),
     )
     now = datetime.now(UTC)
     table.print([_history_row(entry, now) for entry in document.get("items", [])])
@@ -267,7 +329,7 @@ def _history_row(entry: Mapping[str, Any], now: datetime) -> list[object]:
         action = f"{action} (value of {entry['from_version']})"
     time, actor = entry.get("time"), entry.get("actor") or {}
     who = f"{actor.get('type', '')}/{actor.get('id', '')}"
-    return [entry.get("version"), absolute(time), age(time, now), action, who]
+    return [entry.get("version"), absolute(time), age(time, now), action, entry.get("value_state") or "", who]
 
 
 def _done(session: Session, what: str, answer: Answer) -> None:

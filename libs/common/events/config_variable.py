@@ -57,12 +57,22 @@ class ConfigVariableDeleted:
     version: int
 
 
+@REGISTRY.event("kt.config_variable.version_destroyed.v1", action="destroy_version")
+@dataclass(frozen=True, slots=True)
+class ConfigVariableVersionDestroyed:
+    """The value of an older version is gone for good: ``sealed`` names what was deleted from the sealed store."""
+
+    version: int
+    sealed: SealedRef
+
+
 ConfigVariableEvent = (
     ConfigVariableCreated
     | ConfigVariableUpdated
     | ConfigVariableRotated
     | ConfigVariableRolledBack
     | ConfigVariableDeleted
+    | ConfigVariableVersionDestroyed
 )
 
 

@@ -21,7 +21,7 @@ class ConfigVariableCommand(Message):
     ``expected_sequence`` is the ``If-Match`` of the caller: the aggregate's last sequence it has seen.
     """
 
-    command: Literal["create", "update", "rotate", "roll_back", "delete"]
+    command: Literal["create", "update", "rotate", "roll_back", "delete", "destroy_version"]
     command_id: str
     caller: Caller
     name: str
@@ -29,6 +29,7 @@ class ConfigVariableCommand(Message):
     description: str | None = None
     sensitive: bool | None = None
     to_version: int | None = None
+    version: int | None = None
     expected_sequence: int | None = None
 
 

@@ -99,6 +99,8 @@ class VariableHistory(Message):
 
 
 class HistoryEntry(Message):
+    """``value_state`` is what became of the value that the event brought: current, kept, destroyed; else empty."""
+
     sequence: int
     event_id: str
     type: str
@@ -108,6 +110,7 @@ class HistoryEntry(Message):
     actor_type: str
     actor_id: str
     from_version: int = 0
+    value_state: Literal["", "current", "kept", "destroyed"] = ""
 
 
 class ListGateways(Message):

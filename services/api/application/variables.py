@@ -55,6 +55,11 @@ class ConfigVariables:
     async def delete(self, call: Call, conditions: Conditions, name: str) -> ConfigVariableOutcome:
         return await self._send(call, conditions, name, command="delete")
 
+    async def destroy_version(
+        self, call: Call, conditions: Conditions, name: str, version: int
+    ) -> ConfigVariableOutcome:
+        return await self._send(call, conditions, name, command="destroy_version", version=version)
+
     async def get(self, call: Call, name: str) -> VariableView:
         return await self.bus.call(resolver.GET, resolver.GetVariable(org=call.org, name=name))
 

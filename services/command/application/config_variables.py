@@ -15,6 +15,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 from libs.common.ids import derived_id
@@ -27,6 +28,7 @@ from services.command.domain.config_variable import (
     ConfigVariable,
     Create,
     Delete,
+    DestroyVersion,
     RollBack,
     Rotate,
     Update,
@@ -41,6 +43,7 @@ _EVENT_OF: Final[Mapping[str, type[ConfigVariableEvent]]] = {
     "rotate": ConfigVariableRotated,
     "roll_back": ConfigVariableRolledBack,
     "delete": ConfigVariableDeleted,
+    "destroy_version": ConfigVariableVersionDestroyed,
 }
 
 
@@ -74,7 +77,8 @@ class ConfigVariables:
         sealed = await self._sealed(command, sealed_id, loaded.state)
         (event,) = decide(_command(command, sealed), loaded.state)
         state = evolve(loaded.state, event)
-        resource = Resource(KIND, command.name, state.version)
+        version = event.version if isinstance(event, ConfigVariableVersionDestroyed) else state.version
+        resource = Resource(KIND, command.name, version)
         recorded = await self.aggregates.append(loaded, event, resource, command.caller, command.command_id)
         return _outcome(command.name, Loaded(state, (*loaded.history, recorded)), replayed=False)
 
@@ -98,6 +102,8 @@ class ConfigVariables:
             same = same and (wanted is None or getattr(event, field, wanted) == wanted)
         if command.command == "roll_back":
             same = same and event.from_version == command.to_version
+        if command.command == "destroy_version":
+            same = same and event.version == command.version
         if not same:
             raise KtError(
                 "idempotency_mismatch",
@@ -109,7 +115,9 @@ class ConfigVariables:
             await self.sealer.seal(event.sealed.id, command.caller.org, command.name, command.value)
 
 
-def _command(command: ConfigVariableCommand, sealed: SealedRef) -> Create | Update | Rotate | RollBack | Delete:
+def _command(
+    command: ConfigVariableCommand, sealed: SealedRef
+) -> Create | Update | Rotate | RollBack | Delete | DestroyVersion:
     match command.command:
         case "create":
             sensitive = True if command.sensitive is None else command.sensitive
@@ -122,6 +130,8 @@ def _command(command: ConfigVariableCommand, sealed: SealedRef) -> Create | Upda
             return RollBack(_version(command), sealed)
         case "delete":
             return Delete()
+        case "destroy_version":
+            return DestroyVersion(_destroyed_version(command))
 
 
 def _value(command: ConfigVariableCommand) -> BoxedValue:
@@ -134,6 +144,12 @@ def _version(command: ConfigVariableCommand) -> int:
     if command.to_version is None:
         raise KtError("invalid_request", "To roll back takes the version to go back to.")
     return command.to_version
+
+
+def _destroyed_version(command: ConfigVariableCommand) -> int:
+    if command.version is None:
+        raise KtError("invalid_request", "To destroy a version takes its number.")
+    return command.version
 
 
 def _check_expected(command: ConfigVariableCommand, sequence: int) -> None:

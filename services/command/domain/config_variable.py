@@ -15,6 +15,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 
@@ -54,14 +55,22 @@ class Delete:
     pass
 
 
-ConfigVariableCommand = Create | Update | Rotate | RollBack | Delete
+@dataclass(frozen=True, slots=True)
+class DestroyVersion:
+    """Destroys the value of one older version; the variable and its other versions stay."""
+
+    version: int
+
+
+ConfigVariableCommand = Create | Update | Rotate | RollBack | Delete | DestroyVersion
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigVariable:
-    """``values`` are the sealed values since the last creation, by version; a deletion destroys them all.
+    """``values`` are the sealed values there are, by version; a deletion destroys them all.
 
-    ``version`` goes on counting when a deleted name is created again, so a version never means two values.
+    ``version`` goes on counting when a deleted name is created again, so a version never means two values, and one
+    from 1 to ``version`` that has none was destroyed.
     """
 
     exists: bool = False
@@ -72,6 +81,9 @@ class ConfigVariable:
 
     def value_of(self, version: int) -> SealedRef | None:
         return dict(self.values).get(version)
+
+    def is_destroyed(self, version: int) -> bool:
+        return 1 <= version <= self.version and self.value_of(version) is None
 
 
 def decide(command: ConfigVariableCommand, state: ConfigVariable) -> Sequence[ConfigVariableEvent]:
@@ -101,6 +113,8 @@ def decide(command: ConfigVariableCommand, state: ConfigVariable) -> Sequence[Co
             return [ConfigVariableRolledBack(state.version + 1, command.to_version, command.sealed)]
         case Delete():
             return [ConfigVariableDeleted(state.version)]
+        case DestroyVersion():
+            return _destroy(command.version, state)
         case _:
             assert_never(command)
 
@@ -117,6 +131,8 @@ def evolve(state: ConfigVariable, event: ConfigVariableEvent) -> ConfigVariable:
             return replace(state, version=event.version, values=(*state.values, (event.version, event.sealed)))
         case ConfigVariableDeleted():
             return ConfigVariable(version=state.version)
+        case ConfigVariableVersionDestroyed():
+            return replace(state, values=tuple(entry for entry in state.values if entry[0] != event.version))
         case _:
             assert_never(event)
 
@@ -146,12 +162,34 @@ def _check_roll_back(to_version: int, state: ConfigVariable) -> None:
     if to_version == state.version:
         raise KtError("invalid_request", f"Version {to_version} is the current one; expected an older version.")
     if state.value_of(to_version) is None:
-        known = ", ".join(str(version) for version, _ in state.values[:-1][-10:]) or "none"
-        raise KtError(
-            "not_found",
-            f"There is no version {to_version} to go back to; older versions: {known}.",
-            "`kt vars history NAME` lists them.",
+        what = (
+            f"The value of version {to_version} was destroyed, so there is nothing to go back to"
+            if state.is_destroyed(to_version)
+            else f"There is no version {to_version} to go back to"
         )
+        raise KtError("not_found", f"{what}; {_older(state)}.", "`kt vars history NAME` lists them.")
+
+
+def _destroy(version: int, state: ConfigVariable) -> Sequence[ConfigVariableEvent]:
+    if version == state.version:
+        raise KtError(
+            "invalid_request",
+            f"Version {version} is the current one; expected an older version.",
+            "Rotate the variable first, or delete it with all its versions.",
+        )
+    if state.is_destroyed(version):
+        return []
+    sealed = state.value_of(version)
+    if sealed is None:
+        raise KtError(
+            "not_found", f"There is no version {version}; {_older(state)}.", "`kt vars history NAME` lists them."
+        )
+    return [ConfigVariableVersionDestroyed(version, sealed)]
+
+
+def _older(state: ConfigVariable) -> str:
+    known = ", ".join(str(version) for version, _ in state.values[:-1][-10:]) or "none"
+    return f"older versions with a value: {known}"
 
 
 CONFIG_VARIABLE: Decider[ConfigVariableCommand, ConfigVariable, ConfigVariableEvent] = Decider(

@@ -39,6 +39,12 @@ class KeysProjection:
         if effects.deleted:
             deletions = [(r.org, r.kind, r.name, sequence) for r, sequence in effects.deleted.items()]
             await connection.execute(sql.DESTROY, _columns(deletions))
+        if effects.destroyed:
+            versions = [
+                (UUID(sealed_id), r.org, r.kind, r.name, sequence)
+                for (r, sealed_id), sequence in effects.destroyed.items()
+            ]
+            await connection.execute(sql.DESTROY_VERSIONS, _columns(versions))
 
 
 def _events(messages: Iterable[StoredMessage]) -> Iterator[RecordedEvent]:

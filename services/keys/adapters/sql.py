@@ -77,3 +77,16 @@ DELETE FROM sealed_values AS v
  WHERE v.id = d.sealed_id AND v.org = d.org AND v.kind = d.kind AND v.name = d.name
 """
 """Deletes what events before the deletion refer to, by id: a name that was created again keeps its new value."""
+
+DESTROY_VERSIONS: Final = """
+WITH destroyed AS (
+    DELETE FROM sealed_references AS r
+     USING unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS d (sealed_id, org, kind, name, sequence)
+     WHERE r.sealed_id = d.sealed_id AND r.org = d.org AND r.kind = d.kind AND r.name = d.name
+       AND r.sequence < d.sequence
+    RETURNING r.sealed_id, r.org, r.kind, r.name)
+DELETE FROM sealed_values AS v
+ USING destroyed AS d
+ WHERE v.id = d.sealed_id AND v.org = d.org AND v.kind = d.kind AND v.name = d.name
+"""

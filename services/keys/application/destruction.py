@@ -19,6 +19,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
 )
 from services.keys.application.ports import SealedStore
 from services.keys.domain.sealed import is_sealed_id
@@ -43,10 +44,12 @@ class Effects:
     """What a batch of events does to the sealed store, each effect with the last sequence that has it.
 
     A deletion destroys what events before it referred to; a name that was created again keeps its new value.
+    ``destroyed`` are values of single versions.
     """
 
     referenced: dict[tuple[Resource, str], int] = field(default_factory=dict)
     deleted: dict[Resource, int] = field(default_factory=dict)
+    destroyed: dict[tuple[Resource, str], int] = field(default_factory=dict)
 
 
 def effects_of(events: Iterable[RecordedEvent]) -> Effects:
@@ -61,6 +64,9 @@ def effects_of(events: Iterable[RecordedEvent]) -> Effects:
                     effects.referenced[resource, event.sealed.id] = recorded.sequence
             case ConfigVariableDeleted():
                 effects.deleted[resource] = recorded.sequence
+            case ConfigVariableVersionDestroyed():
+                if is_sealed_id(event.sealed.id):
+                    effects.destroyed[resource, event.sealed.id] = recorded.sequence
             case ConfigVariableUpdated():
                 pass
             case _:

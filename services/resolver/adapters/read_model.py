@@ -15,6 +15,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
 )
 from libs.common.events.gateway import GatewayEnrolled
 from libs.common.postgres import Connection, Pool, answering
@@ -36,6 +37,7 @@ UPDATE variables SET description = %s, sensitive = %s, sequence = %s, updated_at
 _NEW_VERSION: Final = """
 UPDATE variables SET version = %s, sequence = %s, updated_at = %s WHERE org = %s AND name = %s
 """
+_TOUCHED: Final = "UPDATE variables SET sequence = %s, updated_at = %s WHERE org = %s AND name = %s"
 _DELETED: Final = "DELETE FROM variables WHERE org = %s AND name = %s"
 _ENROLLED: Final = """
 INSERT INTO gateways (org, name, allowed, enrolled_at) VALUES (%s, %s, %s, %s)
@@ -75,19 +77,21 @@ class VariablesProjection:
 def _statement(recorded: RecordedEvent) -> tuple[str, tuple[Any, ...]] | None:
     event, key = recorded.event, (recorded.metadata.org, recorded.resource.id)
     sequence, time = recorded.sequence, recorded.metadata.time
+    statement: tuple[str, tuple[Any, ...]] | None = None
     match event:
         case ConfigVariableCreated():
-            return _CREATED, (*key, event.description, event.sensitive, event.version, sequence, time, time)
+            statement = _CREATED, (*key, event.description, event.sensitive, event.version, sequence, time, time)
         case ConfigVariableUpdated():
-            return _UPDATED, (event.description, event.sensitive, sequence, time, *key)
+            statement = _UPDATED, (event.description, event.sensitive, sequence, time, *key)
         case ConfigVariableRotated() | ConfigVariableRolledBack():
-            return _NEW_VERSION, (event.version, sequence, time, *key)
+            statement = _NEW_VERSION, (event.version, sequence, time, *key)
         case ConfigVariableDeleted():
-            return _DELETED, key
+            statement = _DELETED, key
+        case ConfigVariableVersionDestroyed():
+            statement = _TOUCHED, (sequence, time, *key)
         case GatewayEnrolled():
-            return _ENROLLED, (*key, list(event.references), time)
-        case _:
-            return None
+            statement = _ENROLLED, (*key, list(event.references), time)
+    return statement
 
 
 class ReadModel:

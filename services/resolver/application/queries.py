@@ -20,6 +20,7 @@ from libs.common.protocol.resolver import (
 )
 from libs.common.subjects import event_subject
 from services.resolver.application.ports import CurrentState
+from services.resolver.domain.history import ValueState, value_states
 from services.resolver.domain.variable import Variable
 
 READ_MODEL_TIMEOUT_S: Final = 3.0
@@ -71,10 +72,11 @@ class Queries:
         events = await self.history_of.load(event_subject(request.org, "config_variable", name))
         if not events:
             raise _not_found()
-        return VariableHistory(items=[_entry(event) for event in events])
+        states = value_states(events)
+        return VariableHistory(items=[_entry(event, states.get(event.sequence)) for event in events])
 
 
-def _entry(recorded: RecordedEvent) -> HistoryEntry:
+def _entry(recorded: RecordedEvent, value_state: ValueState | None) -> HistoryEntry:
     event, metadata = recorded.event, recorded.metadata
     kind = REGISTRY.of(event)
     return HistoryEntry(
@@ -87,6 +89,7 @@ def _entry(recorded: RecordedEvent) -> HistoryEntry:
         actor_type=metadata.actor.type,
         actor_id=metadata.actor.id,
         from_version=event.from_version if isinstance(event, ConfigVariableRolledBack) else 0,
+        value_state=value_state or "",
     )
 
 

@@ -13,6 +13,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 
@@ -64,6 +65,8 @@ def evolve(state: Variable | None, recorded: RecordedEvent) -> Variable | None:
             return replace(moved, version=event.version, sealed=event.sealed)
         case ConfigVariableDeleted():
             return replace(moved, sealed=None)
+        case ConfigVariableVersionDestroyed():
+            return moved  # never the current one
         case _:
             assert_never(event)
 

@@ -20,6 +20,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 from libs.common.postgres import Pool
@@ -37,6 +38,10 @@ def created(sealed: Sealed) -> ConfigVariableCreated:
 
 def rotated(sealed: Sealed, version: int = 2) -> ConfigVariableRotated:
     return ConfigVariableRotated(version, SealedRef(sealed.id, sealed.digest))
+
+
+def destroyed(sealed: Sealed, version: int = 1) -> ConfigVariableVersionDestroyed:
+    return ConfigVariableVersionDestroyed(version, SealedRef(sealed.id, sealed.digest))
 
 
 DELETED = ConfigVariableDeleted(1)
@@ -93,6 +98,28 @@ async def test_a_deletion_destroys_every_version_of_the_name_and_no_other(
         ],
     )
     assert await left(stores, first, second, third, other, foreign) == {other.id, foreign.id}
+
+
+async def test_destroying_a_version_destroys_its_value_and_no_other(
+    pool: Pool, stores: Stores, instance: Instance
+) -> None:
+    first, second, other, foreign = [
+        await instance.seal(b"v", name=name, org=org)
+        for name, org in [("A", "default")] * 2 + [("B", "default"), ("A", "acme")]
+    ]
+    await project(
+        pool,
+        [
+            stored(1, created(first), "A"),
+            stored(2, created(other), "B"),
+            stored(3, created(foreign), "A", "acme"),
+            stored(4, rotated(second), "A"),
+            stored(5, destroyed(first), "A"),
+            stored(6, destroyed(other), "A"),
+            stored(7, destroyed(foreign), "A"),
+        ],
+    )
+    assert await left(stores, first, second, other, foreign) == {second.id, other.id, foreign.id}
 
 
 async def test_a_name_created_again_keeps_its_new_value_when_the_deletion_is_projected_late(
@@ -164,6 +191,9 @@ async def test_the_same_rows_survive_however_the_stream_is_cut_and_when_it_is_re
         if name in live and choice.random() < 0.3:
             script.append(stored(sequence, DELETED, name))
             del live[name]
+        elif len(live.get(name, ())) > 1 and choice.random() < 0.5:
+            victim = live[name].pop(choice.randrange(len(live[name]) - 1))
+            script.append(stored(sequence, destroyed(victim), name))
         else:
             sealed = await instance.seal(b"value", name=name)
             script.append(stored(sequence, rotated(sealed) if name in live else created(sealed), name))

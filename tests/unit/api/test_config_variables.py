@@ -125,6 +125,22 @@ async def test_deleting_answers_without_a_body(system: System) -> None:
     assert (answer.status, answer.body) == (204, b"")
 
 
+async def test_one_version_is_destroyed(system: System) -> None:
+    answer = await system.ask("DELETE", "/v1/config-variables/A/versions/3", headers={"If-Match": '"42"'})
+
+    assert (answer.status, answer.body) == (204, b"")
+    (sent,) = system.bus.requests(command.CONFIG_VARIABLE)
+    assert (sent.command, sent.name, sent.version, sent.expected_sequence) == ("destroy_version", "A", 3, 42)
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "one", "1.5", "99999999999999999999"])
+async def test_a_version_is_a_whole_number_from_1_on(system: System, version: str) -> None:
+    answer = await system.ask("DELETE", f"/v1/config-variables/A/versions/{version}")
+
+    assert (answer.status, answer.code) == (422, "invalid_request")
+    assert not system.bus.requests(command.CONFIG_VARIABLE)
+
+
 @pytest.mark.parametrize(
     ("patch", "description", "sensitive"),
     [
@@ -220,12 +236,14 @@ async def test_the_history_shows_who_did_what(system: System) -> None:
         actor_type="admin",
         actor_id="alice",
         from_version=1,
+        value_state="kept",
     )
     system.bus.on(resolver.HISTORY, lambda _: resolver.VariableHistory(items=[entry]))
 
     (item,) = (await system.ask("GET", "/v1/config-variables/A/history")).json()["items"]
 
     assert (item["action"], item["version"], item["from_version"]) == ("roll_back", 3, 1)
+    assert item["value_state"] == "kept"
     assert item["actor"] == {"type": "admin", "id": "alice"}
 
 

@@ -206,11 +206,13 @@ def test_an_empty_list_prints_nothing_on_stdout(kt: Kt, api: FakeApi) -> None:
 
 def test_history_shows_each_version_with_its_actor(kt: Kt, api: FakeApi) -> None:
     entry = {"version": 1, "time": "2026-11-01T00:00:00Z", "action": "create", "actor": {"type": "admin", "id": "a"}}
-    back = {**entry, "version": 3, "action": "roll_back", "from_version": 1}
+    entry["value_state"] = "destroyed"
+    back = {**entry, "version": 3, "action": "roll_back", "from_version": 1, "value_state": "current"}
     api.on("GET", f"{PATH}/K/history", Reply(200, {"items": [entry, back]}))
     lines = kt("vars", "history", "K").out.splitlines()
-    assert lines[0].split() == ["VERSION", "TIME", "AGE", "ACTION", "ACTOR"]
+    assert lines[0].split() == ["VERSION", "TIME", "AGE", "ACTION", "VALUE", "ACTOR"]
     assert "create" in lines[1]
+    assert "destroyed" in lines[1]
     assert "admin/a" in lines[1]
     assert "roll_back (value of 1)" in lines[2]
 
@@ -226,6 +228,17 @@ def test_delete_with_yes_deletes(kt: Kt, api: FakeApi) -> None:
     ended = kt("vars", "delete", "K", "--yes")
     assert (ended.code, ended.out) == (0, "deleted K; its values are destroyed\n")
     assert kt("vars", "delete", "K", "-y", "-o", "json").json == {"name": "K", "deleted": True}
+
+
+@pytest.mark.parametrize("words", [("destroy", "K", "--version", "2"), ("delete", "K", "--destroy-version", "2")])
+def test_one_version_is_destroyed_and_nothing_else(kt: Kt, api: FakeApi, words: tuple[str, ...]) -> None:
+    refused = kt("vars", *words)
+    assert (refused.code, api.asked) == (2, [])
+    assert "--yes" in refused.err
+    api.on("DELETE", f"{PATH}/K/versions/2", Reply(204))
+    ended = kt("vars", *words, "--yes")
+    assert (ended.code, ended.out) == (0, "destroyed the value of K version 2\n")
+    assert kt("vars", *words, "-y", "-o", "json").json == {"name": "K", "version": 2, "destroyed": True}
 
 
 def test_text_from_the_server_can_not_take_over_the_terminal(kt: Kt, api: FakeApi) -> None:

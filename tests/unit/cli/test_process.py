@@ -132,6 +132,16 @@ def test_delete_asks_also_when_gateways_can_not_be_listed(home: Path, tmp_path: 
     assert at_terminal("vars", "delete", "K", cwd=tmp_path, typed=[(b"?", b"n\n")])[0] == 1
 
 
+def test_who_destroys_a_version_is_told_which_others_hold_its_value(home: Path, tmp_path: Path, api: FakeApi) -> None:
+    states = [(1, "kept", 0), (2, "kept", 0), (3, "kept", 1), (4, "destroyed", 3), (5, "kept", 4), (6, "current", 0)]
+    items = [{"version": v, "value_state": state, "from_version": source or None} for v, state, source in states]
+    api.on("GET", f"{VARIABLES}/K/history", Reply(200, {"items": [*items, {"version": 4, "value_state": None}]}))
+    code, shown = at_terminal("vars", "destroy", "K", "--version", "1", cwd=tmp_path, typed=[(b"?", b"n\n")])
+    assert code == 1
+    assert "also that of version 3, 5" in shown
+    assert [asked.method for asked in api.asked] == ["GET"]
+
+
 def test_tail_ends_with_ctrl_c(home: Path, tmp_path: Path, api: FakeApi) -> None:
     event = {"time": "2026-11-23T07:39:03Z", "data": {"action": "rotate"}}
     positions = [{"stream": "KT_EVENTS", "sequence": 1}]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from libs.common.errors import KtError
+from libs.common.events import decode
 from libs.common.events.config_variable import SealedRef
 from libs.common.ids import Uuid7Factory
 from libs.common.protocol.command import BoxedValue, ConfigVariableCommand, ConfigVariableOutcome
@@ -111,6 +112,7 @@ async def test_without_the_key_service_nothing_is_appended(world: World) -> None
         ("rotate", {"value": "two"}),
         ("update", {"description": "new"}),
         ("roll_back", {"to_version": 1}),
+        ("destroy_version", {"version": 1}),
         ("delete", {}),
     ],
 )
@@ -156,6 +158,36 @@ async def test_a_value_that_was_destroyed_is_not_stored_again_by_a_late_repeat(w
     again = await world.do("create", key="k", value=value)
     assert (again.replayed, again.event_id) == (True, created.event_id)
     assert world.sealer.values == {}
+
+
+@pytest.mark.parametrize("value", ["one", "another"])
+async def test_a_version_that_was_destroyed_is_not_stored_again_by_a_late_repeat(world: World, value: str) -> None:
+    await world.do("create", key="k", value="one")
+    await world.do("rotate", value="two")
+    destroyed = await world.do("destroy_version", version=1)
+    assert (destroyed.version, destroyed.sequence) == (2, 3)
+    world.sealer.values.clear()
+    assert (await world.do("create", key="k", value=value)).replayed
+    assert world.sealer.values == {}
+
+
+async def test_the_event_of_a_destroyed_version_is_about_that_version(world: World) -> None:
+    await world.do("create", value="one")
+    await world.do("rotate", value="two")
+    await world.do("destroy_version", version=1)
+    created, _, destroyed = [decode(body, number) for number, (_, body) in enumerate(world.store.messages, 1)]
+    assert (destroyed.event.version, destroyed.resource.version) == (1, 1)
+    assert destroyed.event.sealed == created.event.sealed
+
+
+async def test_a_version_is_destroyed_once_and_under_its_own_key(world: World) -> None:
+    await world.do("create", value="one")
+    await world.do("rotate", value="two")
+    await world.do("rotate", value="three")
+    first = await world.do("destroy_version", key="k", version=1)
+    assert (await world.do("destroy_version", version=1)).sequence == first.sequence
+    assert await world.refused("destroy_version", key="k", version=2) == "idempotency_mismatch"
+    assert await world.refused("destroy_version") == "invalid_request"
 
 
 async def test_an_expected_version_that_is_not_there_any_more_is_refused(world: World) -> None:

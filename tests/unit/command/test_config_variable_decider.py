@@ -17,6 +17,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 from services.command.domain.config_variable import (
@@ -24,6 +25,7 @@ from services.command.domain.config_variable import (
     ConfigVariableCommand,
     Create,
     Delete,
+    DestroyVersion,
     RollBack,
     Rotate,
     Update,
@@ -74,6 +76,27 @@ def test_a_deletion_ends_the_variable_and_its_old_versions() -> None:
     assert refused(RollBack(1, ONE), CREATED, ROTATED, DELETED, again) == "not_found"
 
 
+def test_an_older_version_is_destroyed_for_good() -> None:
+    destroyed = ConfigVariableVersionDestroyed(1, ONE)
+    assert when(DestroyVersion(1), CREATED, ROTATED) == [destroyed]
+    assert when(DestroyVersion(1), CREATED, ROTATED, destroyed) == []
+    with pytest.raises(KtError, match="version 1 was destroyed") as caught:
+        when(RollBack(1, THREE), CREATED, ROTATED, destroyed)
+    assert caught.value.code == "not_found"
+    assert when(Rotate(THREE), CREATED, ROTATED, destroyed) == [ConfigVariableRotated(3, THREE)]
+
+
+@pytest.mark.parametrize(("version", "code"), [(2, "invalid_request"), (3, "not_found"), (0, "not_found")])
+def test_only_an_older_version_can_be_destroyed(version: int, code: str) -> None:
+    assert refused(DestroyVersion(version), CREATED, ROTATED) == code
+
+
+def test_a_version_that_a_deletion_destroyed_stays_destroyed() -> None:
+    again = ConfigVariableCreated(3, "", sensitive=True, sealed=THREE)
+    assert when(DestroyVersion(1), CREATED, ROTATED, DELETED, again) == []
+    assert refused(DestroyVersion(1), CREATED, ROTATED, DELETED) == "not_found"
+
+
 def test_an_update_changes_what_it_names_and_nothing_else() -> None:
     assert when(Update("new", None), CREATED) == [ConfigVariableUpdated("new", sensitive=True)]
 
@@ -91,7 +114,7 @@ def test_a_description_has_a_limit() -> None:
     assert refused(Update("x" * 1025, None), CREATED) == "invalid_request"
 
 
-@pytest.mark.parametrize("command", [Update("x", None), Rotate(TWO), RollBack(1, TWO), Delete()])
+@pytest.mark.parametrize("command", [Update("x", None), Rotate(TWO), RollBack(1, TWO), Delete(), DestroyVersion(1)])
 def test_nothing_is_done_to_a_name_that_does_not_exist(command: ConfigVariableCommand) -> None:
     assert refused(command) == "not_found"
 
@@ -103,6 +126,7 @@ commands = st.one_of(
     st.builds(Rotate, sealed),
     st.builds(RollBack, st.integers(0, 6), sealed),
     st.just(Delete()),
+    st.builds(DestroyVersion, st.integers(0, 6)),
 )
 
 
@@ -132,6 +156,21 @@ def test_behind_a_deletion_only_a_creation_follows(script: list[ConfigVariableCo
     for before, after in itertools.pairwise(events):
         if isinstance(before, ConfigVariableDeleted):
             assert isinstance(after, ConfigVariableCreated)
+
+
+@given(st.lists(commands, max_size=25), st.integers(1, 9))
+def test_what_was_destroyed_is_never_current_and_never_comes_back(
+    script: list[ConfigVariableCommand], version: int
+) -> None:
+    events = history_of(script)
+    state = CONFIG_VARIABLE.fold(events)
+    if any(isinstance(e, ConfigVariableVersionDestroyed) and e.version == version for e in events):
+        assert state.is_destroyed(version)
+        assert version < state.version
+        if state.exists:
+            assert refused(RollBack(version, ONE), *events) == "not_found"
+    if state.exists:
+        assert state.value_of(state.version) is not None
 
 
 @given(st.lists(commands, max_size=25))

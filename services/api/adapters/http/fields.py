@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
@@ -137,6 +138,8 @@ VariableName = Annotated[
     ),
 ]
 """1 to 128 of ASCII letters, digits, underscores, hyphens and dots; not dots alone."""
+
+VersionNumber = Annotated[int, Field(ge=1, le=2**53, description="An older version, from the history")]
 
 SecretValue = Annotated[
     Secret,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -11,7 +11,15 @@ from libs.common.errors import KtError
 from libs.common.protocol.command import ConfigVariableOutcome
 from libs.common.protocol.resolver import HistoryEntry, VariableView
 from libs.common.secret import REDACTED, checked_value
-from services.api.adapters.http.fields import Body, Description, NamePrefix, SecretValue, VariableName, problem
+from services.api.adapters.http.fields import (
+    Body,
+    Description,
+    NamePrefix,
+    SecretValue,
+    VariableName,
+    VersionNumber,
+    problem,
+)
 
 _EXAMPLE: Final[JsonDict] = {
     "name": "OPENAI_API_KEY",
@@ -82,7 +90,7 @@ class RotateConfigVariable(Body):
 class RollBackConfigVariable(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"version": 1}]})
 
-    version: Annotated[int, Field(ge=1, le=2**53, description="An older version, from the history")]
+    version: VersionNumber
 
 
 class ListQuery(Body):
@@ -139,7 +147,8 @@ class HistoryActor(BaseModel):
 
 
 class HistoryItem(BaseModel):
-    """One event. ``from_version`` is set for a rollback."""
+    """One event. ``from_version`` is set for a rollback, ``value_state`` where the event brought a value: what became
+    of it. A kept value can be rolled back to, a destroyed one is gone."""
 
     sequence: int
     event_id: str
@@ -148,6 +157,7 @@ class HistoryItem(BaseModel):
     action: str
     version: int
     from_version: int | None
+    value_state: Literal["current", "kept", "destroyed"] | None
     actor: HistoryActor
 
     @classmethod
@@ -160,6 +170,7 @@ class HistoryItem(BaseModel):
             action=entry.action,
             version=entry.version,
             from_version=entry.from_version or None,
+            value_state=entry.value_state or None,
             actor=HistoryActor(type=entry.actor_type, id=entry.actor_id),
         )
 

@@ -15,7 +15,7 @@ from services.api.adapters.http.dependencies import (
     ToChange,
     ToCreate,
 )
-from services.api.adapters.http.fields import VariableName
+from services.api.adapters.http.fields import VariableName, VersionNumber
 from services.api.adapters.http.responses import respond
 from services.api.adapters.http.route import ApiRoute
 from services.api.adapters.http.variable_models import (
@@ -115,6 +115,20 @@ async def update_config_variable(name: VariableName, body: UpdateConfigVariable,
 async def delete_config_variable(name: VariableName, change: ToChange) -> Response:
     """Delete the variable and destroy all its values. Its history stays."""
     outcome = await change.door.variables.delete(change.call, change.conditions, name)
+    return Response(status_code=204, headers=_replayed(outcome))
+
+
+@router.delete(
+    "/{name}/versions/{version}",
+    status_code=204,
+    **needs(VARIABLES_WRITE, *_CHANGE, responses={204: headers("Idempotency-Replayed")}),
+)
+async def destroy_config_variable_version(name: VariableName, version: VersionNumber, change: ToChange) -> Response:
+    """Destroy the value of one older version. The variable, its other versions and its history stay.
+
+    A version that is destroyed already stays so; the current one is refused.
+    """
+    outcome = await change.door.variables.destroy_version(change.call, change.conditions, name, version)
     return Response(status_code=204, headers=_replayed(outcome))
 
 
