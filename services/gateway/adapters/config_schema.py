@@ -73,7 +73,8 @@ def dotted(path: tuple[str | int, ...]) -> str:
 def check_structure(data: Any) -> list[Finding]:
     """Everything about ``data`` that does not fit the schema."""
     findings = [finding for error in _VALIDATOR.iter_errors(data) for finding in _findings(error)]
-    return list(dict.fromkeys(findings))
+    # A value of another type is also none of the expected ones: one finding is enough.
+    return list({(finding.path, finding.expected): finding for finding in reversed(findings)}.values())[::-1]
 
 
 def _findings(error: ValidationError) -> Iterator[Finding]:

@@ -67,14 +67,13 @@ def invalid(problem: FieldProblem) -> KtError:
 def config_error(problems: tuple[FieldProblem, ...]) -> KtError:
     """``invalid_config`` with every problem in its ``fields``, and the first ones in its sentence."""
     count = len(problems)
-    more = f" (and {count - _TOLD} more)" if count > _TOLD else ""
-    return KtError(
-        "invalid_config",
-        f"The gateway configuration has {count} problem{'s' * (count > 1)}: "
-        f"{'; '.join(map(_sentence, problems[:_TOLD]))}{more}.",
-        "Correct the file; nothing was changed.",
-        problems,
-    )
+    told = [_sentence(problem) for problem in problems[:_TOLD]]
+    if count == 1:
+        detail = f"The gateway configuration has 1 problem: {told[0]}."
+    else:
+        more = [f"and {count - _TOLD} more"] if count > _TOLD else []
+        detail = "\n".join((f"The gateway configuration has {count} problems:", *told, *more))
+    return KtError("invalid_config", detail, "Correct the file and try again. What ran before goes on.", problems)
 
 
 def _sentence(problem: FieldProblem) -> str:
