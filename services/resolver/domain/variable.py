@@ -84,5 +84,7 @@ def _follows(state: Variable | None, event: ConfigVariableEvent) -> bool:
             return state is not None and exists and event.sensitive >= state.sensitive
         case ConfigVariableDeleted():
             return exists and event.version == version
+        case ConfigVariableVersionDestroyed():
+            return exists and event.version < version
         case _:
             assert_never(event)

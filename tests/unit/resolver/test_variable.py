@@ -16,6 +16,7 @@ from libs.common.events.config_variable import (
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
+    ConfigVariableVersionDestroyed,
     SealedRef,
 )
 from services.resolver.domain.variable import Variable, evolve
@@ -96,6 +97,8 @@ def test_an_event_that_is_left_out_is_noticed_by_the_next(
         [CREATED, rotated(1)],
         [CREATED, rotated(3)],
         [CREATED, ConfigVariableDeleted(2)],
+        [CREATED, ConfigVariableVersionDestroyed(1)],
+        [CREATED, rotated(2), ConfigVariableVersionDestroyed(2)],
         [CREATED, ConfigVariableUpdated("", False)],
         [CREATED, ConfigVariableDeleted(1), ConfigVariableUpdated("", True)],
         [CREATED, ConfigVariableDeleted(1), rotated(2)],
