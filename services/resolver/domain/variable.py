@@ -85,6 +85,6 @@ def _follows(state: Variable | None, event: ConfigVariableEvent) -> bool:
         case ConfigVariableDeleted():
             return exists and event.version == version
         case ConfigVariableVersionDestroyed():
-            return exists and event.version < version
+            return exists and 1 <= event.version < version
         case _:
             assert_never(event)
