@@ -11,7 +11,8 @@ import nats
 import orjson
 
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import ConfigVariableCreated, ConfigVariableResolved, SealedRef
+from libs.common.events.config_variable import ConfigVariableCreated, ConfigVariableResolved
+from libs.common.events.secret import SealedRef
 from libs.common.ids import Uuid7Factory
 from libs.common.messaging.connection import service_inbox
 from libs.common.messaging.identities import (

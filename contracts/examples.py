@@ -15,7 +15,6 @@ from libs.common.events.config_variable import (
     ConfigVariableRotated,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
-    SealedRef,
 )
 from libs.common.events.encryption_key import EncryptionKeyRotated
 from libs.common.events.gateway import (
@@ -26,6 +25,17 @@ from libs.common.events.gateway import (
     GatewayVersionAdopted,
     TargetReference,
 )
+from libs.common.events.git_token import (
+    GitTokenCreated,
+    GitTokenDeleted,
+    GitTokenResolved,
+    GitTokenResolveFailed,
+    GitTokenRolledBack,
+    GitTokenRotated,
+    GitTokenUpdated,
+    GitTokenVersionDestroyed,
+)
+from libs.common.events.secret import SealedRef
 from libs.common.events.token import TokenIssued
 
 METADATA: Final = Metadata(
@@ -50,6 +60,10 @@ def _variable(version: int = 0) -> Resource:
     return Resource("config_variable", "OPENAI_API_KEY", version)
 
 
+def _git_token(version: int = 0) -> Resource:
+    return Resource("git_token", "CONFIG_REPO", version)
+
+
 _GATEWAY = Resource("gateway", "keeptrusts-proxy")
 
 EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
@@ -62,6 +76,14 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableResolved(2, "rotation"), _variable(2)),
     (ConfigVariableResolveFailed("not_found", "startup"), _variable()),
     (ConfigVariableRevealed(1), _variable(1)),
+    (GitTokenCreated(1, "Read access to the gateway configuration", sensitive=True, sealed=_SEALED), _git_token(1)),
+    (GitTokenUpdated("Read access, expires in March", sensitive=True), _git_token(1)),
+    (GitTokenRotated(2, _SEALED), _git_token(2)),
+    (GitTokenRolledBack(3, 1, _SEALED), _git_token(3)),
+    (GitTokenDeleted(3), _git_token(3)),
+    (GitTokenVersionDestroyed(1, _SEALED), _git_token(1)),
+    (GitTokenResolved(2, "rotation"), _git_token(2)),
+    (GitTokenResolveFailed("not_permitted", "startup"), _git_token()),
     (GatewayEnrolled(("OPENAI_*",)), _GATEWAY),
     (GatewayConfigLoaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),

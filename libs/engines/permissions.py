@@ -58,6 +58,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             "api",
             publish=(
                 "kt.cmd.v1.config_variable",
+                "kt.cmd.v1.git_token",
                 "kt.cmd.v1.gateway",
                 "kt.cmd.v1.token",
                 "kt.keys.v1.transport_key",

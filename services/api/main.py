@@ -22,8 +22,8 @@ from services.api.application.machine import Machine
 from services.api.application.ports import Bus, GatewaySigner
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.secrets import Secrets
 from services.api.application.tokens import Tokens
-from services.api.application.variables import ConfigVariables
 from services.api.settings import ApiSettings, token_keys_from_environment
 
 
@@ -43,10 +43,12 @@ def build_door(bus: Bus, keys: TokenKeys, signer: GatewaySigner, nats_url: str) 
     clock = SystemClock()
     ids = Uuid7Factory(clock)
     verifier = TokenVerifier(lambda: keys, clock)
+    boxes = Boxes(bus, time.monotonic)
     return Door(
         authentication=Authentication(verifier, clock),
         ids=ids,
-        variables=ConfigVariables(bus, Boxes(bus, time.monotonic)),
+        variables=Secrets("config_variable", bus, boxes),
+        git_tokens=Secrets("git_token", bus, boxes),
         machine=Machine(bus),
         gateways=Gateways(bus, signer, clock, ids, nats_url),
         tokens=Tokens(bus, lambda: keys, verifier, clock, ids),

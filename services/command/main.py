@@ -9,11 +9,12 @@ from libs.common.clock import SystemClock
 from libs.common.event_store import EventStore
 from libs.common.ids import Uuid7Factory
 from libs.common.protocol import command
+from libs.common.secret_kinds import KINDS
 from libs.common.service import Service, run_service
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
-from services.command.application.config_variables import ConfigVariables
 from services.command.application.records import Records
+from services.command.application.secrets import Secrets
 from services.command.settings import CommandSettings
 
 
@@ -21,9 +22,10 @@ from services.command.settings import CommandSettings
 async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator[None]:
     clock = SystemClock()
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
-    variables = ConfigVariables(aggregates, BusSealer(service.client))
     records = Records(aggregates)
-    service.rpc.serve(command.CONFIG_VARIABLE, variables.handle, direct=True)
+    for name, endpoint in command.SECRETS.items():
+        secrets = Secrets(KINDS[name], aggregates, BusSealer(service.client, name))
+        service.rpc.serve(endpoint, secrets.handle, direct=True)
     service.rpc.serve(command.GATEWAY, records.enroll)
     service.rpc.serve(command.TOKEN, records.record_token)
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)

@@ -15,7 +15,7 @@ from libs.common.protocol import resolver
 from libs.common.service import Service, run_service
 from services.resolver.adapters.current_state import StreamState
 from services.resolver.adapters.keys import BusKeyService
-from services.resolver.adapters.read_model import ReadModel, VariablesProjection
+from services.resolver.adapters.read_model import ReadModel, SecretsProjection
 from services.resolver.adapters.reports import BusClientKeys, StreamReports
 from services.resolver.application.gateways import Gateways
 from services.resolver.application.queries import Queries
@@ -30,7 +30,7 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
     ids = Uuid7Factory(clock)
     store, current, access = EventStore(service.nc), StreamState(service.nc), AccessLog(service.nc)
     async with open_pool(settings.postgres_dsn.get_secret_value(), "resolver") as pool:
-        runner = ProjectionRunner(service.nc, pool, VariablesProjection())
+        runner = ProjectionRunner(service.nc, pool, SecretsProjection())
 
         async def caught_up(timeout_s: float) -> bool:
             head = await store.reader.last(">")

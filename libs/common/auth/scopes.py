@@ -7,6 +7,8 @@ from typing import Final
 
 VARIABLES_READ: Final = "config_variables:read"
 VARIABLES_WRITE: Final = "config_variables:write"
+GIT_TOKENS_READ: Final = "git_tokens:read"
+GIT_TOKENS_WRITE: Final = "git_tokens:write"
 SECRETS_RESOLVE: Final = "secrets:resolve"
 EVENTS_READ: Final = "events:read"
 GATEWAYS_READ: Final = "gateways:read"
@@ -20,6 +22,8 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
         {
             VARIABLES_READ,
             VARIABLES_WRITE,
+            GIT_TOKENS_READ,
+            GIT_TOKENS_WRITE,
             EVENTS_READ,
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
@@ -29,8 +33,19 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             TOKENS_ISSUE,
         }
     ),
-    "operator": frozenset({VARIABLES_READ, VARIABLES_WRITE, EVENTS_READ, GATEWAYS_READ, GATEWAYS_CONTROL, KEYS_READ}),
-    "auditor": frozenset({VARIABLES_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ}),
+    "operator": frozenset(
+        {
+            VARIABLES_READ,
+            VARIABLES_WRITE,
+            GIT_TOKENS_READ,
+            GIT_TOKENS_WRITE,
+            EVENTS_READ,
+            GATEWAYS_READ,
+            GATEWAYS_CONTROL,
+            KEYS_READ,
+        }
+    ),
+    "auditor": frozenset({VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ}),
     "gateway": frozenset({GATEWAYS_CONNECT}),
     "machine": frozenset({SECRETS_RESOLVE}),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
 
 from libs.common.messaging.rpc import Binary, Endpoint, Message
 from libs.common.protocol.parties import Caller
@@ -15,8 +17,8 @@ class BoxedValue(Message):
     box: Binary
 
 
-class ConfigVariableCommand(Message):
-    """One command on a config variable. ``command_id`` makes a retry harmless.
+class SecretCommand(Message):
+    """One command on a secret; its kind is that of the endpoint. ``command_id`` makes a retry harmless.
 
     ``expected_sequence`` is the ``If-Match`` of the caller: the aggregate's last sequence it has seen.
     """
@@ -33,8 +35,8 @@ class ConfigVariableCommand(Message):
     expected_sequence: int | None = None
 
 
-class ConfigVariableOutcome(Message):
-    """What came of a command: the event that was stored and the variable's state behind it."""
+class SecretOutcome(Message):
+    """What came of a command: the event that was stored and the secret's state behind it."""
 
     name: str
     version: int
@@ -84,8 +86,14 @@ class Recorded(Message):
 
 _QUEUE = "command"
 CONFIG_VARIABLE = Endpoint(
-    "kt.cmd.v1.config_variable", _QUEUE, ConfigVariableCommand, ConfigVariableOutcome, "Change a config variable"
+    "kt.cmd.v1.config_variable", _QUEUE, SecretCommand, SecretOutcome, "Change a config variable"
 )
+GIT_TOKEN = Endpoint("kt.cmd.v1.git_token", _QUEUE, SecretCommand, SecretOutcome, "Change a Git access token")
+SECRETS: Final[Mapping[str, Endpoint[SecretCommand, SecretOutcome]]] = MappingProxyType(
+    {"config_variable": CONFIG_VARIABLE, "git_token": GIT_TOKEN}
+)
+"""By kind of secret."""
+
 GATEWAY = Endpoint("kt.cmd.v1.gateway", _QUEUE, EnrollGateway, Recorded, "Enroll a gateway")
 TOKEN = Endpoint("kt.cmd.v1.token", _QUEUE, RecordToken, Recorded, "Record the issue of a token")
 ENCRYPTION_KEY = Endpoint(

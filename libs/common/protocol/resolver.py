@@ -1,4 +1,4 @@
-"""What the resolver answers: values for those entitled to them, and the current state of variables and gateways."""
+"""What the resolver answers: values for those entitled to them, and the current state of secrets and gateways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class ResolveForCaller(Message):
 
 
 class ResolveForGateway(Message):
-    """Resolve for the gateway that the subject names; the server enforced that name."""
+    """Resolve for the gateway that the subject names; the server enforced that name.
+
+    References are names of config variables, and those of other kinds with their kind: ``git_token/NAME``.
+    """
 
     references: list[str] = Field(min_length=1, max_length=MAX_REFERENCES)
     recipient_key: Binary
@@ -63,12 +66,16 @@ class RevealRequest(Message):
     recipient_key: Binary
 
 
-class GetVariable(Message):
+KindOfSecret = Literal["config_variable", "git_token"]
+
+
+class GetSecret(Message):
     org: str
+    kind: KindOfSecret = "config_variable"
     name: str
 
 
-class VariableView(Message):
+class SecretView(Message):
     name: str
     description: str
     sensitive: bool
@@ -78,21 +85,22 @@ class VariableView(Message):
     updated_at: str
 
 
-class ListVariables(Message):
+class ListSecrets(Message):
     """Names behind ``after``, in byte order. Shows every write acknowledged before the request."""
 
     org: str
+    kind: KindOfSecret = "config_variable"
     prefix: str = ""
     after: str = ""
     limit: int = Field(default=50, ge=1, le=500)
 
 
-class VariableList(Message):
-    items: list[VariableView]
+class SecretList(Message):
+    items: list[SecretView]
     more: bool
 
 
-class VariableHistory(Message):
+class SecretHistory(Message):
     """Every event of a name, oldest first."""
 
     items: list[HistoryEntry]
@@ -167,9 +175,9 @@ class Noted(Message):
 _QUEUE = "resolver"
 RESOLVE = Endpoint("kt.resolver.v1.resolve", _QUEUE, ResolveForCaller, ResolveReply, "Resolve for a machine")
 REVEAL = Endpoint("kt.resolver.v1.reveal", _QUEUE, RevealRequest, ResolveReply, "Value of a non-sensitive variable")
-GET = Endpoint("kt.resolver.v1.get", _QUEUE, GetVariable, VariableView, "One variable")
-LIST = Endpoint("kt.resolver.v1.list", _QUEUE, ListVariables, VariableList, "A page of variables")
-HISTORY = Endpoint("kt.resolver.v1.history", _QUEUE, GetVariable, VariableHistory, "What happened to a variable")
+GET = Endpoint("kt.resolver.v1.get", _QUEUE, GetSecret, SecretView, "One secret, without its value")
+LIST = Endpoint("kt.resolver.v1.list", _QUEUE, ListSecrets, SecretList, "A page of secrets of one kind")
+HISTORY = Endpoint("kt.resolver.v1.history", _QUEUE, GetSecret, SecretHistory, "What happened to a secret")
 GATEWAYS = Endpoint("kt.resolver.v1.gateways", _QUEUE, ListGateways, GatewayList, "Gateways and what they use")
 GATEWAY_RESOLVE = Endpoint("kt.gw.v1.*.*.resolve", _QUEUE, ResolveForGateway, ResolveReply, "Resolve for a gateway")
 GATEWAY_BOOTSTRAP = Endpoint(

@@ -18,7 +18,6 @@ from services.api.application.call import Call
 from services.api.application.ports import Bus
 
 MAX_AGE_S: Final = 300.0
-KIND: Final = "config_variable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,10 @@ class Boxes:
         self._key: _TransportKey | None = None
         self._fetching = asyncio.Lock()
 
-    async def seal(self, org: str, name: str, value: Secret) -> BoxedValue:
+    async def seal(self, org: str, kind: str, name: str, value: Secret) -> BoxedValue:
         """Raises: KtError ``unavailable`` when the key service does not answer."""
         key = await self._current()
-        return BoxedValue(key_id=key.id, box=key.public.seal(value, seal_context(org, KIND, name)))
+        return BoxedValue(key_id=key.id, box=key.public.seal(value, seal_context(org, kind, name)))
 
     def forget(self, key_id: str) -> None:
         """Ask for the key anew before the next value: a box under this one was refused."""

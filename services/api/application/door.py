@@ -10,15 +10,16 @@ from services.api.application.gateways import Gateways
 from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.secrets import Secrets
 from services.api.application.tokens import Tokens
-from services.api.application.variables import ConfigVariables
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
     authentication: Authentication
     ids: IdFactory
-    variables: ConfigVariables
+    variables: Secrets
+    git_tokens: Secrets
     machine: Machine
     gateways: Gateways
     tokens: Tokens

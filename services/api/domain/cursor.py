@@ -1,4 +1,4 @@
-"""Cursors of the list of config variables: opaque to the caller, good for one org and one prefix."""
+"""Cursors of lists of secrets: opaque to the caller, good for one org, one kind and one prefix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _VERSION: Final = b"\x01"
 _DIGEST: Final = 8
 
 
-def encode_cursor(org: str, prefix: str, after: str) -> str:
+def encode_cursor(org: str, kind: str, prefix: str, after: str) -> str:
     """A cursor to what follows the name ``after``."""
-    return base64.urlsafe_b64encode(_VERSION + _scope(org, prefix) + after.encode()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(_VERSION + _scope(org, kind, prefix) + after.encode()).rstrip(b"=").decode()
 
 
-def decode_cursor(org: str, prefix: str, cursor: str) -> str:
+def decode_cursor(org: str, kind: str, prefix: str, cursor: str) -> str:
     """The name that a cursor points behind; empty for an empty cursor.
 
     Raises:
@@ -32,13 +32,13 @@ def decode_cursor(org: str, prefix: str, cursor: str) -> str:
         version, scope, after = raw[:1], raw[1 : 1 + _DIGEST], raw[1 + _DIGEST :].decode("ascii")
     except (binascii.Error, ValueError):
         raise _invalid() from None
-    if version != _VERSION or scope != _scope(org, prefix) or not 0 < len(after) <= MAX_NAME_LENGTH:
+    if version != _VERSION or scope != _scope(org, kind, prefix) or not 0 < len(after) <= MAX_NAME_LENGTH:
         raise _invalid()
     return after
 
 
-def _scope(org: str, prefix: str) -> bytes:
-    return hashlib.sha256(f"{org}\0{prefix}".encode()).digest()[:_DIGEST]
+def _scope(org: str, kind: str, prefix: str) -> bytes:
+    return hashlib.sha256(f"{org}\0{kind}\0{prefix}".encode()).digest()[:_DIGEST]
 
 
 def _invalid() -> KtError:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from libs.common.auth.scopes import CLIENT_ROLE, ROLES
 from libs.common.auth.tokens import Principal
 from libs.common.errors import KtError
+from libs.common.references import EVERY_CONFIG_VARIABLE, split_reference
 
 
 def check_grant(issuer: Principal, role: str, references: Iterable[str]) -> None:
@@ -28,13 +29,16 @@ def check_grant(issuer: Principal, role: str, references: Iterable[str]) -> None
 
 
 def covers(allowed: Iterable[str], reference: str) -> bool:
-    """Whether every name that the glob ``reference`` matches is matched by one of ``allowed``. Never wrongly true.
+    """Whether everything that the glob ``reference`` matches is within ``allowed``. Never wrongly true.
 
     A ``*`` swallows the wildcards of the narrower glob as it swallows letters; a ``?`` or ``[`` would not, so globs
-    with those cover only themselves and plain names.
+    with those cover only themselves and plain names. A ``*`` alone is a token without limits: it may pass on
+    references of every kind, although it resolves config variables alone itself.
     """
-    plain = not set(reference) & set("*?[")
+    kind, name = split_reference(reference)
+    plain = not set(name) & set("*?[")
     return any(
-        glob == reference or ((plain or not set(glob) & set("?[")) and fnmatchcase(reference, glob))
-        for glob in allowed
+        glob in (reference, EVERY_CONFIG_VARIABLE)
+        or (of == kind and (plain or not set(pattern) & set("?[")) and fnmatchcase(name, pattern))
+        for glob, (of, pattern) in ((glob, split_reference(glob)) for glob in allowed)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libs.common.events.config_variable import SealedRef
+from libs.common.events.secret import SealedRef
 from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.command import BoxedValue
@@ -10,14 +10,17 @@ from libs.common.protocol.keys import RESEAL, SEAL, ResealRequest, SealRequest
 
 
 class BusSealer:
-    def __init__(self, client: RpcClient) -> None:
+    """Seals values of one kind of secret, which is bound into every one of them."""
+
+    def __init__(self, client: RpcClient, kind: str) -> None:
         self._client = client
+        self._kind = kind
 
     async def seal(self, sealed_id: str, org: str, name: str, value: BoxedValue) -> SealedRef:
         request = SealRequest(
             sealed_id=sealed_id,
             org=org,
-            kind="config_variable",
+            kind=self._kind,
             name=name,
             key_id=value.key_id,
             box=value.box,
@@ -29,7 +32,7 @@ class BusSealer:
         request = ResealRequest(
             sealed_id=sealed_id,
             org=org,
-            kind="config_variable",
+            kind=self._kind,
             name=name,
             from_id=source.id,
             from_digest=source.digest,

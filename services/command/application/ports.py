@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from libs.common.events import RecordedEvent
-from libs.common.events.config_variable import SealedRef
+from libs.common.events.secret import SealedRef
 from libs.common.protocol.command import BoxedValue
 
 
@@ -18,7 +18,7 @@ class Store(Protocol):
 
 
 class Sealer(Protocol):
-    """The key service. Both calls are idempotent in ``sealed_id``."""
+    """The key service, for one kind of secret. Both calls are idempotent in ``sealed_id``."""
 
     async def seal(self, sealed_id: str, org: str, name: str, value: BoxedValue) -> SealedRef:
         """Raises: KtError ``idempotency_mismatch`` when the id already holds another value."""

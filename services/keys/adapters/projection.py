@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 from uuid import UUID
 
 from libs.common.direct_get import StoredMessage
 from libs.common.event_store import ForeignEvent, read_event
 from libs.common.events import RecordedEvent
 from libs.common.postgres import Connection
+from libs.common.secret_kinds import KINDS
 from libs.common.subjects import ALL_EVENTS, EVENTS, aggregate_of
 from services.keys.adapters import sql
 from services.keys.application.destruction import effects_of
 
 log = logging.getLogger(__name__)
-
-AGGREGATE: Final = "config_variable"
 
 
 class KeysProjection:
@@ -28,7 +26,7 @@ class KeysProjection:
     subject = ALL_EVENTS
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
-        own = (m for m in messages if aggregate_of(m.subject) == AGGREGATE)
+        own = (m for m in messages if aggregate_of(m.subject) in KINDS)
         effects = effects_of(_events(own))
         if effects.referenced:
             rows = [

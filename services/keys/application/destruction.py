@@ -12,14 +12,14 @@ from typing import Final, assert_never
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.events import RecordedEvent
-from libs.common.events.config_variable import (
-    ConfigVariableCreated,
-    ConfigVariableDeleted,
-    ConfigVariableEvent,
-    ConfigVariableRolledBack,
-    ConfigVariableRotated,
-    ConfigVariableUpdated,
-    ConfigVariableVersionDestroyed,
+from libs.common.events.secret import (
+    SecretCreated,
+    SecretDeleted,
+    SecretEvent,
+    SecretRolledBack,
+    SecretRotated,
+    SecretUpdated,
+    SecretVersionDestroyed,
 )
 from services.keys.application.ports import SealedStore
 from services.keys.domain.sealed import is_sealed_id
@@ -53,21 +53,21 @@ class Effects:
 
 
 def effects_of(events: Iterable[RecordedEvent]) -> Effects:
-    """The effects of config variable events, given in the order of the stream."""
+    """The effects of events of secrets, given in the order of the stream."""
     effects = Effects()
     for recorded in events:
         resource = Resource(recorded.metadata.org, recorded.resource.type, recorded.resource.id)
-        event: ConfigVariableEvent = recorded.event
+        event: SecretEvent = recorded.event
         match event:
-            case ConfigVariableCreated() | ConfigVariableRotated() | ConfigVariableRolledBack():
+            case SecretCreated() | SecretRotated() | SecretRolledBack():
                 if is_sealed_id(event.sealed.id):
                     effects.referenced[resource, event.sealed.id] = recorded.sequence
-            case ConfigVariableDeleted():
+            case SecretDeleted():
                 effects.deleted[resource] = recorded.sequence
-            case ConfigVariableVersionDestroyed():
+            case SecretVersionDestroyed():
                 if is_sealed_id(event.sealed.id):
                     effects.destroyed[resource, event.sealed.id] = recorded.sequence
-            case ConfigVariableUpdated():
+            case SecretUpdated():
                 pass
             case _:
                 assert_never(event)

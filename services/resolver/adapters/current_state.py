@@ -21,9 +21,11 @@ from libs.common.errors import KtError
 from libs.common.event_store import read_event
 from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
 from libs.common.events.gateway import GatewayEnrolled
+from libs.common.references import split_reference
+from libs.common.secret_kinds import KINDS
 from libs.common.stream_reader import StreamGap, read_stream, stream_range
 from libs.common.subjects import ALL_EVENTS, EVENTS, aggregate_of, event_subject
-from services.resolver.domain.variable import Known, Unreadable, evolve
+from services.resolver.domain.secret import Known, Unreadable, evolve
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def _enrolled(_: tuple[str, ...] | None, recorded: RecordedEvent) -> tuple[str, 
     return event.references if isinstance(event, GatewayEnrolled) else None
 
 
-_EVOLVE: Final[Mapping[str, Any]] = {"config_variable": evolve, "gateway": _enrolled}
+_EVOLVE: Final[Mapping[str, Any]] = {**dict.fromkeys(KINDS, evolve), "gateway": _enrolled}
 
 
 class StreamState:
@@ -57,16 +59,15 @@ class StreamState:
         self._seen = -1
         self._moved = asyncio.Condition()
 
-    async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]:
-        states = await self._states([event_subject(org, "config_variable", name) for name in names])
-        return dict(zip(names, states, strict=True))
+    async def secrets(self, org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        states = await self._states(_subjects(org, references))
+        return dict(zip(references, states, strict=True))
 
     async def of_gateway(
-        self, org: str, gateway: str, names: Sequence[str]
+        self, org: str, gateway: str, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        subjects = [event_subject(org, "config_variable", name) for name in names]
-        references, *states = await self._states([event_subject(org, "gateway", gateway), *subjects])
-        return references if isinstance(references, tuple) else None, dict(zip(names, states, strict=True))
+        globs, *states = await self._states([event_subject(org, "gateway", gateway), *_subjects(org, references)])
+        return globs if isinstance(globs, tuple) else None, dict(zip(references, states, strict=True))
 
     async def follow(self) -> None:
         """Apply new events to what is cached, until cancelled. A gap empties the cache."""
@@ -148,6 +149,10 @@ class StreamState:
         self._seen = sequence
         async with self._moved:
             self._moved.notify_all()
+
+
+def _subjects(org: str, references: Sequence[str]) -> list[str]:
+    return [event_subject(org, *split_reference(reference)) for reference in references]
 
 
 def _evolved(state: Any, message: StoredMessage) -> Any:

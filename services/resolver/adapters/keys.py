@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.keys import OPEN, OpenItem, OpenReply, OpenRequest
+from libs.common.references import split_reference
 from services.resolver.domain.entitlement import Entitled
 
 
@@ -16,14 +17,9 @@ class BusKeyService:
 
     async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         items = [
-            OpenItem(
-                reference=e.reference,
-                id=e.sealed.id,
-                digest=e.sealed.digest,
-                kind="config_variable",
-                name=e.reference,
-            )
+            OpenItem(reference=e.reference, id=e.sealed.id, digest=e.sealed.digest, kind=kind, name=name)
             for e in entitled
+            for kind, name in (split_reference(e.reference),)
         ]
         request = OpenRequest(org=org, requester=requester, recipient_key=recipient_key, items=items)
         return await self._client.call(OPEN, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)

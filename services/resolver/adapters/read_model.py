@@ -9,43 +9,44 @@ from typing import Any, Final
 from libs.common.direct_get import StoredMessage
 from libs.common.event_store import read_event
 from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
-from libs.common.events.config_variable import (
-    ConfigVariableCreated,
-    ConfigVariableDeleted,
-    ConfigVariableRolledBack,
-    ConfigVariableRotated,
-    ConfigVariableUpdated,
-    ConfigVariableVersionDestroyed,
-)
 from libs.common.events.gateway import GatewayEnrolled
+from libs.common.events.secret import (
+    SecretCreated,
+    SecretDeleted,
+    SecretRolledBack,
+    SecretRotated,
+    SecretUpdated,
+    SecretVersionDestroyed,
+)
 from libs.common.postgres import Connection, Pool, answering
-from libs.common.protocol.resolver import VariableView
+from libs.common.protocol.resolver import SecretView
 from libs.common.subjects import ALL_EVENTS, EVENTS
 
 log = logging.getLogger(__name__)
 
 _CREATED: Final = """
-INSERT INTO variables (org, name, description, sensitive, version, sequence, created_at, updated_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (org, name) DO UPDATE SET (description, sensitive, version, sequence, created_at, updated_at)
+INSERT INTO secrets (org, kind, name, description, sensitive, version, sequence, created_at, updated_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (org, kind, name) DO UPDATE SET (description, sensitive, version, sequence, created_at, updated_at)
   = (excluded.description, excluded.sensitive, excluded.version, excluded.sequence, excluded.created_at,
      excluded.updated_at)
 """
 _UPDATED: Final = """
-UPDATE variables SET description = %s, sensitive = %s, sequence = %s, updated_at = %s WHERE org = %s AND name = %s
+UPDATE secrets SET description = %s, sensitive = %s, sequence = %s, updated_at = %s
+WHERE org = %s AND kind = %s AND name = %s
 """
 _NEW_VERSION: Final = """
-UPDATE variables SET version = %s, sequence = %s, updated_at = %s WHERE org = %s AND name = %s
+UPDATE secrets SET version = %s, sequence = %s, updated_at = %s WHERE org = %s AND kind = %s AND name = %s
 """
-_TOUCHED: Final = "UPDATE variables SET sequence = %s, updated_at = %s WHERE org = %s AND name = %s"
-_DELETED: Final = "DELETE FROM variables WHERE org = %s AND name = %s"
+_TOUCHED: Final = "UPDATE secrets SET sequence = %s, updated_at = %s WHERE org = %s AND kind = %s AND name = %s"
+_DELETED: Final = "DELETE FROM secrets WHERE org = %s AND kind = %s AND name = %s"
 _ENROLLED: Final = """
 INSERT INTO gateways (org, name, allowed, enrolled_at) VALUES (%s, %s, %s, %s)
 ON CONFLICT (org, name) DO UPDATE SET allowed = excluded.allowed
 """
 _PAGE: Final = """
-SELECT name, description, sensitive, version, sequence, created_at, updated_at FROM variables
-WHERE org = %s AND name > %s AND name >= %s AND name < %s ORDER BY name LIMIT %s
+SELECT name, description, sensitive, version, sequence, created_at, updated_at FROM secrets
+WHERE org = %s AND kind = %s AND name > %s AND name >= %s AND name < %s ORDER BY name LIMIT %s
 """
 _GATEWAYS: Final = "SELECT name, allowed FROM gateways WHERE org = %s ORDER BY name"
 
@@ -54,8 +55,8 @@ _BEYOND_NAMES: Final = "\x7f"
 """Sorts behind every character a name may hold."""
 
 
-class VariablesProjection:
-    """Config variables and gateways as they are now, for lists."""
+class SecretsProjection:
+    """Secrets and gateways as they are now, for lists."""
 
     name = "resolver.current"
     stream = EVENTS
@@ -75,22 +76,23 @@ class VariablesProjection:
 
 
 def _statement(recorded: RecordedEvent) -> tuple[str, tuple[Any, ...]] | None:
-    event, key = recorded.event, (recorded.metadata.org, recorded.resource.id)
+    event, org, resource = recorded.event, recorded.metadata.org, recorded.resource
+    key = (org, resource.type, resource.id)
     sequence, time = recorded.sequence, recorded.metadata.time
     statement: tuple[str, tuple[Any, ...]] | None = None
     match event:
-        case ConfigVariableCreated():
+        case SecretCreated():
             statement = _CREATED, (*key, event.description, event.sensitive, event.version, sequence, time, time)
-        case ConfigVariableUpdated():
+        case SecretUpdated():
             statement = _UPDATED, (event.description, event.sensitive, sequence, time, *key)
-        case ConfigVariableRotated() | ConfigVariableRolledBack():
+        case SecretRotated() | SecretRolledBack():
             statement = _NEW_VERSION, (event.version, sequence, time, *key)
-        case ConfigVariableDeleted():
+        case SecretDeleted():
             statement = _DELETED, key
-        case ConfigVariableVersionDestroyed():
+        case SecretVersionDestroyed():
             statement = _TOUCHED, (sequence, time, *key)
         case GatewayEnrolled():
-            statement = _ENROLLED, (*key, list(event.references), time)
+            statement = _ENROLLED, (org, resource.id, list(event.references), time)
     return statement
 
 
@@ -98,14 +100,14 @@ class ReadModel:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def page(self, org: str, prefix: str, after: str, limit: int) -> list[VariableView]:
-        """Up to ``limit`` variables whose names begin with ``prefix`` and sort behind ``after``."""
+    async def page(self, org: str, kind: str, prefix: str, after: str, limit: int) -> list[SecretView]:
+        """Up to ``limit`` secrets of a kind whose names begin with ``prefix`` and sort behind ``after``."""
         with answering(_DATABASE):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_PAGE, (org, after, prefix, prefix + _BEYOND_NAMES, limit))
+                cursor = await connection.execute(_PAGE, (org, kind, after, prefix, prefix + _BEYOND_NAMES, limit))
                 rows = await cursor.fetchall()
         return [
-            VariableView(
+            SecretView(
                 name=name,
                 description=description,
                 sensitive=sensitive,

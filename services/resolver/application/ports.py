@@ -7,18 +7,19 @@ from typing import Protocol
 
 from libs.common.protocol.keys import OpenReply
 from services.resolver.domain.entitlement import Entitled
-from services.resolver.domain.variable import Known
+from services.resolver.domain.secret import Known
 
 
 class CurrentState(Protocol):
     """State as of the end of the stream at the time of the call: an acknowledged write is always seen."""
 
-    async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]: ...
+    async def secrets(self, org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        """By reference (libs.common.references)."""
 
     async def of_gateway(
-        self, org: str, gateway: str, names: Sequence[str]
+        self, org: str, gateway: str, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        """The globs a gateway was enrolled with, None when it is not enrolled, and variables: of the same moment."""
+        """The globs a gateway was enrolled with, None when it is not enrolled, and secrets: of the same moment."""
 
 
 class KeyService(Protocol):

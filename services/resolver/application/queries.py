@@ -8,27 +8,29 @@ from typing import Final, Protocol
 
 from libs.common.errors import KtError
 from libs.common.events import REGISTRY, RecordedEvent
-from libs.common.events.config_variable import ConfigVariableRolledBack
+from libs.common.events.secret import SecretRolledBack
 from libs.common.names import checked_variable_name
 from libs.common.protocol.resolver import (
-    GetVariable,
+    GetSecret,
     HistoryEntry,
-    ListVariables,
-    VariableHistory,
-    VariableList,
-    VariableView,
+    ListSecrets,
+    SecretHistory,
+    SecretList,
+    SecretView,
 )
+from libs.common.references import reference_to
+from libs.common.secret_kinds import KINDS
 from libs.common.subjects import event_subject
 from services.resolver.application.ports import CurrentState
 from services.resolver.domain.history import ValueState, value_states
-from services.resolver.domain.variable import Variable
+from services.resolver.domain.secret import SecretState
 
 READ_MODEL_TIMEOUT_S: Final = 3.0
 """Less than what a caller waits for an answer, so that it gets one."""
 
 
 class Lists(Protocol):
-    async def page(self, org: str, prefix: str, after: str, limit: int) -> list[VariableView]: ...
+    async def page(self, org: str, kind: str, prefix: str, after: str, limit: int) -> list[SecretView]: ...
 
 
 class History(Protocol):
@@ -44,36 +46,37 @@ class Queries:
     history_of: History
     caught_up: Callable[[float], Awaitable[bool]]
 
-    async def get(self, _subject: str, request: GetVariable) -> VariableView:
+    async def get(self, _subject: str, request: GetSecret) -> SecretView:
         name = checked_variable_name(request.name)
-        variable = (await self.current.variables(request.org, [name]))[name]
-        if not isinstance(variable, Variable) or variable.sealed is None:
-            raise _not_found()
-        return VariableView(
+        reference = reference_to(request.kind, name)
+        secret = (await self.current.secrets(request.org, [reference]))[reference]
+        if not isinstance(secret, SecretState) or secret.sealed is None:
+            raise _not_found(request.kind)
+        return SecretView(
             name=name,
-            description=variable.description,
-            sensitive=variable.sensitive,
-            version=variable.version,
-            sequence=variable.sequence,
-            created_at=variable.created_at,
-            updated_at=variable.updated_at,
+            description=secret.description,
+            sensitive=secret.sensitive,
+            version=secret.version,
+            sequence=secret.sequence,
+            created_at=secret.created_at,
+            updated_at=secret.updated_at,
         )
 
-    async def list(self, _subject: str, request: ListVariables) -> VariableList:
+    async def list(self, _subject: str, request: ListSecrets) -> SecretList:
         if not await self.caught_up(READ_MODEL_TIMEOUT_S):
             raise KtError(
                 "unavailable", "The list has not caught up with the event stream.", "Try again in a moment."
             )
-        items = await self.lists.page(request.org, request.prefix, request.after, request.limit + 1)
-        return VariableList(items=items[: request.limit], more=len(items) > request.limit)
+        items = await self.lists.page(request.org, request.kind, request.prefix, request.after, request.limit + 1)
+        return SecretList(items=items[: request.limit], more=len(items) > request.limit)
 
-    async def history(self, _subject: str, request: GetVariable) -> VariableHistory:
+    async def history(self, _subject: str, request: GetSecret) -> SecretHistory:
         name = checked_variable_name(request.name)
-        events = await self.history_of.load(event_subject(request.org, "config_variable", name))
+        events = await self.history_of.load(event_subject(request.org, request.kind, name))
         if not events:
-            raise _not_found()
+            raise _not_found(request.kind)
         states = value_states(events)
-        return VariableHistory(items=[_entry(event, states.get(event.sequence)) for event in events])
+        return SecretHistory(items=[_entry(event, states.get(event.sequence)) for event in events])
 
 
 def _entry(recorded: RecordedEvent, value_state: ValueState | None) -> HistoryEntry:
@@ -88,10 +91,13 @@ def _entry(recorded: RecordedEvent, value_state: ValueState | None) -> HistoryEn
         version=recorded.resource.version,
         actor_type=metadata.actor.type,
         actor_id=metadata.actor.id,
-        from_version=event.from_version if isinstance(event, ConfigVariableRolledBack) else 0,
+        from_version=event.from_version if isinstance(event, SecretRolledBack) else 0,
         value_state=value_state or "",
     )
 
 
-def _not_found() -> KtError:
-    return KtError("not_found", "There is no config variable of this name.", "`kt vars list` shows what there is.")
+def _not_found(kind: str) -> KtError:
+    known = KINDS[kind]
+    return KtError(
+        "not_found", f"There is no {known.noun} of this name.", f"`{known.command} list` shows what there is."
+    )

@@ -8,17 +8,14 @@ from typing import Final
 
 from libs.common.clock import Clock, rfc3339
 from libs.common.events import Actor, Metadata, Origin, Resource, encode_all
-from libs.common.events.config_variable import (
-    ConfigVariableResolved,
-    ConfigVariableResolveFailed,
-    ConfigVariableRevealed,
-)
+from libs.common.events.config_variable import ConfigVariableRevealed
 from libs.common.ids import IdFactory
+from libs.common.references import split_reference
+from libs.common.secret_kinds import CONFIG_VARIABLE, KINDS
 from libs.common.subjects import access_subject
 from services.resolver.domain.entitlement import Entitled, Refused
 
 SOURCE: Final = "keeptrusts/resolver"
-KIND: Final = "config_variable"
 REVEAL: Final = "reveal"
 """The purpose of the API showing a value that is not sensitive."""
 
@@ -53,15 +50,15 @@ class AccessEvents:
 
 
 def _event(outcome: Entitled | Refused, purpose: str) -> tuple[object, Resource]:
-    if isinstance(outcome, Entitled):
-        resource = Resource(KIND, outcome.reference, outcome.version)
-        if purpose == REVEAL:
-            return ConfigVariableRevealed(outcome.version), resource
-        return ConfigVariableResolved(outcome.version, purpose), resource
-    known = outcome.reason != "invalid_reference"
-    return ConfigVariableResolveFailed(outcome.reason, purpose), Resource(
-        KIND, outcome.reference if known else INVALID
-    )
+    if isinstance(outcome, Refused) and outcome.reason == "invalid_reference":
+        return CONFIG_VARIABLE.resolve_failed(outcome.reason, purpose), Resource(CONFIG_VARIABLE.name, INVALID)
+    kind, name = split_reference(outcome.reference)
+    if isinstance(outcome, Refused):
+        return KINDS[kind].resolve_failed(outcome.reason, purpose), Resource(kind, name)
+    resource = Resource(kind, name, outcome.version)
+    if purpose == REVEAL:
+        return ConfigVariableRevealed(outcome.version), resource
+    return KINDS[kind].resolved(outcome.version, purpose), resource
 
 
 def _subject(org: str, resource: Resource) -> str:

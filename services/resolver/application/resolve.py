@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.common.errors import KtError
@@ -18,10 +18,12 @@ from libs.common.protocol.resolver import (
     ResolveReply,
     RevealRequest,
 )
+from libs.common.references import is_reference
+from libs.common.secret_kinds import CONFIG_VARIABLE, KINDS
 from services.resolver.application.ports import AccessRecorder, CurrentState, KeyService
 from services.resolver.application.recording import REVEAL, AccessEvents, Requester
 from services.resolver.domain.entitlement import Entitled, Refused, entitlement
-from services.resolver.domain.variable import Known, Variable
+from services.resolver.domain.secret import Known, SecretState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,16 @@ class Resolver:
         """The gateway is who the subject says: the server lets no other identity publish there."""
         _, _, _, org, gateway, _ = subject.split(".")
         requester = Requester(org, Actor("gateway", gateway), Origin(self.ids.new()), request.purpose)
-        unique, valid = _unique(request.references)
+        unique, valid = _unique(request.references, KINDS)
         allowed, known = await self.current.of_gateway(org, gateway, valid)
         return await self._answer(requester, _fates(unique, allowed or (), known), request.recipient_key)
 
     async def for_caller(self, _subject: str, request: ResolveForCaller) -> ResolveReply:
         caller = request.caller
         requester = Requester(caller.org, caller.actor, caller.origin, request.purpose)
-        unique, valid = _unique(request.references)
-        known = await self.current.variables(caller.org, valid)
+        # Nothing but a gateway has a use for secrets of the other kinds.
+        unique, valid = _unique(request.references, {CONFIG_VARIABLE.name})
+        known = await self.current.secrets(caller.org, valid)
         return await self._answer(requester, _fates(unique, request.references_allowed, known), request.recipient_key)
 
     async def reveal(self, _subject: str, request: RevealRequest) -> ResolveReply:
@@ -54,8 +57,8 @@ class Resolver:
             KtError: ``forbidden`` for a sensitive one, whoever asks.
         """
         caller, name = request.caller, checked_variable_name(request.name)
-        variable = (await self.current.variables(caller.org, [name]))[name]
-        if isinstance(variable, Variable) and variable.sensitive:
+        variable = (await self.current.secrets(caller.org, [name]))[name]
+        if isinstance(variable, SecretState) and variable.sensitive:
             raise KtError("forbidden", "The value of a sensitive variable is never shown.")
         requester = Requester(caller.org, caller.actor, caller.origin, REVEAL)
         # Decided on this very state: a second look might find a sensitive variable in its place.
@@ -84,10 +87,10 @@ class Resolver:
         return await self.keys.open(requester.org, who, recipient_key, entitled)
 
 
-def _unique(references: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Each reference once, and those of them that can be names."""
+def _unique(references: Sequence[str], kinds: Container[str]) -> tuple[list[str], list[str]]:
+    """Each reference once, and those of them that can be references to one of these kinds."""
     unique = list(dict.fromkeys(references))
-    return unique, [reference for reference in unique if _is_name(reference)]
+    return unique, [reference for reference in unique if is_reference(reference, kinds)]
 
 
 def _fates(references: Sequence[str], allowed: Sequence[str], known: Mapping[str, Known]) -> list[Entitled | Refused]:
@@ -97,14 +100,6 @@ def _fates(references: Sequence[str], allowed: Sequence[str], known: Mapping[str
         else Refused(reference, "invalid_reference")
         for reference in references
     ]
-
-
-def _is_name(reference: str) -> bool:
-    try:
-        checked_variable_name(reference)
-    except KtError:
-        return False
-    return True
 
 
 def _resolution(fate: Entitled | Refused, failure: str | None) -> Resolution:

@@ -1,13 +1,13 @@
-"""Who may resolve what: every reference has to match one of the requester's globs."""
+"""Who may resolve what: every reference has to match one of the requester's globs, which speak of one kind each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from libs.common.events.config_variable import SealedRef
-from services.resolver.domain.variable import Known, Unreadable
+from libs.common.events.secret import SealedRef
+from libs.common.references import permitted
+from services.resolver.domain.secret import Known, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Refused:
     sequence: int = 0
 
 
-def entitlement(reference: str, allowed: Iterable[str], variable: Known) -> Entitled | Refused:
+def entitlement(reference: str, allowed: Iterable[str], secret: Known) -> Entitled | Refused:
     """Permission is checked before existence: who may not resolve a name does not learn whether it exists."""
-    if not any(fnmatchcase(reference, pattern) for pattern in allowed):
+    if not permitted(reference, allowed):
         return Refused(reference, "not_permitted")
-    if variable is None:
+    if secret is None:
         return Refused(reference, "not_found")
-    if isinstance(variable, Unreadable):
+    if isinstance(secret, Unreadable):
         return Refused(reference, "undecryptable")
-    if variable.sealed is None:
-        return Refused(reference, "deleted", variable.sequence)
-    return Entitled(reference, variable.version, variable.sequence, variable.sealed)
+    if secret.sealed is None:
+        return Refused(reference, "deleted", secret.sequence)
+    return Entitled(reference, secret.version, secret.sequence, secret.sealed)

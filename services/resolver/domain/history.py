@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from libs.common.events import RecordedEvent
-from libs.common.events.config_variable import (
-    ConfigVariableCreated,
-    ConfigVariableDeleted,
-    ConfigVariableRolledBack,
-    ConfigVariableRotated,
-    ConfigVariableVersionDestroyed,
+from libs.common.events.secret import (
+    SecretCreated,
+    SecretDeleted,
+    SecretRolledBack,
+    SecretRotated,
+    SecretVersionDestroyed,
 )
 
 ValueState = Literal["current", "kept", "destroyed"]
@@ -25,13 +25,13 @@ def value_states(events: Iterable[RecordedEvent]) -> Mapping[int, ValueState]:
     current = 0
     for recorded in events:
         match recorded.event:
-            case ConfigVariableCreated() | ConfigVariableRotated() | ConfigVariableRolledBack() as event:
+            case SecretCreated() | SecretRotated() | SecretRolledBack() as event:
                 there[event.version] = current = recorded.sequence
                 states[recorded.sequence] = "kept"
-            case ConfigVariableDeleted():
+            case SecretDeleted():
                 states.update(dict.fromkeys(there.values(), "destroyed"))
                 there.clear()
-            case ConfigVariableVersionDestroyed() as event if event.version in there:
+            case SecretVersionDestroyed() as event if event.version in there:
                 states[there.pop(event.version)] = "destroyed"
             case _:
                 pass

@@ -169,8 +169,8 @@ async def play_all(bus: Bus) -> None:
             resolver.GET: lambda r: view(r.name, sensitive=False),
             resolver.REVEAL: resolved,
             resolver.RESOLVE: resolved,
-            resolver.LIST: lambda _: resolver.VariableList(items=[view("A")], more=False),
-            resolver.HISTORY: lambda _: resolver.VariableHistory(items=[]),
+            resolver.LIST: lambda _: resolver.SecretList(items=[view("A")], more=False),
+            resolver.HISTORY: lambda _: resolver.SecretHistory(items=[]),
             resolver.GATEWAYS: lambda _: resolver.GatewayList(items=[]),
             resolver.GATEWAY_BOOTSTRAP: lambda _: resolver.GatewayBootstrapReply(org="default", client_jwks={}),
         },
@@ -186,7 +186,7 @@ def signed_for_client(request: keys.SignClientTokenRequest) -> keys.SignClientTo
     return keys.SignClientTokenReply(box=box, key_id="c1")
 
 
-def stored(request: command.ConfigVariableCommand) -> command.ConfigVariableOutcome:
+def stored(request: command.SecretCommand) -> command.SecretOutcome:
     """As the command service: a value has to be one that the key service can open."""
     if request.value is not None:
         context = keys.seal_context(request.caller.org, "config_variable", request.name)

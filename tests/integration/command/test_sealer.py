@@ -24,7 +24,7 @@ async def test_a_key_service_that_hangs_is_given_up_before_the_one_who_asked_giv
     keys = await nats_server.connect("keys")
     await keys.subscribe("kt.keys.v1.seal", queue="keys", cb=silent)
     await keys.flush()
-    asked = BusSealer(RpcClient(await nats_server.connect("command")))
+    asked = BusSealer(RpcClient(await nats_server.connect("command")), "git_token")
     with pytest.raises(KtError, match=r"within 0\.2 s") as caught:
         await asked.seal("id", "acme", "A", BoxedValue(key_id="t", box=b"x"))
     assert caught.value.code == "unavailable"

@@ -16,13 +16,13 @@ from libs.common.events import Actor, Metadata, Origin, Resource, encode
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
-    ConfigVariableEvent,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
-    SealedRef,
 )
+from libs.common.events.git_token import GitTokenCreated, GitTokenDeleted
+from libs.common.events.secret import SealedRef, SecretEvent
 from libs.common.postgres import Pool
 from libs.common.projection import ProjectionRunner
 from libs.common.subjects import event_subject
@@ -47,7 +47,7 @@ def destroyed(sealed: Sealed, version: int = 1) -> ConfigVariableVersionDestroye
 DELETED = ConfigVariableDeleted(1)
 
 
-def body_of(event: ConfigVariableEvent, name: str, org: str = "default") -> tuple[str, bytes]:
+def body_of(event: SecretEvent, name: str, org: str = "default", kind: str = KIND) -> tuple[str, bytes]:
     metadata = Metadata(
         id=str(uuid.uuid4()),
         time="2026-11-23T08:00:00.000000Z",
@@ -56,11 +56,11 @@ def body_of(event: ConfigVariableEvent, name: str, org: str = "default") -> tupl
         actor=Actor("admin", "test"),
         origin=Origin("request"),
     )
-    return encode(event, Resource(KIND, name), metadata)
+    return encode(event, Resource(kind, name), metadata)
 
 
-def stored(sequence: int, event: ConfigVariableEvent, name: str, org: str = "default") -> StoredMessage:
-    return StoredMessage(event_subject(org, KIND, name), sequence, body_of(event, name, org)[1])
+def stored(sequence: int, event: SecretEvent, name: str, org: str = "default", kind: str = KIND) -> StoredMessage:
+    return StoredMessage(event_subject(org, kind, name), sequence, body_of(event, name, org, kind)[1])
 
 
 async def project(pool: Pool, messages: Sequence[StoredMessage]) -> None:
@@ -120,6 +120,22 @@ async def test_destroying_a_version_destroys_its_value_and_no_other(
         ],
     )
     assert await left(stores, first, second, other, foreign) == {second.id, other.id, foreign.id}
+
+
+async def test_a_deletion_reaches_no_secret_of_another_kind(pool: Pool, stores: Stores, instance: Instance) -> None:
+    variable, token = await instance.seal(b"v", name="A"), await instance.seal(b"t", name="A", kind="git_token")
+    created_token = GitTokenCreated(1, "", True, SealedRef(token.id, token.digest))
+    await project(
+        pool,
+        [
+            stored(1, created(variable), "A"),
+            stored(2, created_token, "A", kind="git_token"),
+            stored(3, DELETED, "A"),
+        ],
+    )
+    assert await left(stores, variable, token) == {token.id}
+    await project(pool, [stored(4, GitTokenDeleted(1), "A", kind="git_token")])
+    assert await left(stores, token) == set()
 
 
 async def test_a_name_created_again_keeps_its_new_value_when_the_deletion_is_projected_late(

@@ -14,20 +14,16 @@ from libs.common.clock import SystemClock, rfc3339
 from libs.common.errors import KtError
 from libs.common.event_store import EventStore
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import (
-    ConfigVariableCreated,
-    ConfigVariableDeleted,
-    ConfigVariableRotated,
-    SealedRef,
-)
+from libs.common.events.config_variable import ConfigVariableCreated, ConfigVariableDeleted, ConfigVariableRotated
 from libs.common.events.gateway import GatewayEnrolled
+from libs.common.events.secret import SealedRef
 from libs.common.ids import Uuid7Factory
 from libs.common.stream_reader import stream_range
 from libs.common.subjects import event_subject
 from libs.common.tasks import ended
 from services.resolver.adapters import current_state
 from services.resolver.adapters.current_state import StreamState
-from services.resolver.domain.variable import Unreadable, Variable
+from services.resolver.domain.secret import SecretState, Unreadable
 from tests.engines import Bus, eventually
 
 
@@ -64,7 +60,7 @@ def created(mark: str) -> ConfigVariableCreated:
 
 
 async def version(state: StreamState, name: str) -> int | None:
-    variable = (await state.variables("acme", [name]))[name]
+    variable = (await state.secrets("acme", [name]))[name]
     assert not isinstance(variable, Unreadable)
     return variable.version if variable and variable.sealed else None
 
@@ -115,7 +111,7 @@ async def test_many_names_at_once_in_the_order_asked(nats_server: Bus) -> None:
         for number in range(30):
             await writer.append(created(str(number)), f"N.{number}")
         names = [f"N.{number}" for number in (7, 29, 3, 99)]
-        found = await state.variables("acme", names)
+        found = await state.secrets("acme", names)
         assert list(found) == names
         assert [bool(v) for v in found.values()] == [True, True, True, False]
 
@@ -125,8 +121,8 @@ async def test_a_full_cache_forgets_and_stays_right(nats_server: Bus, monkeypatc
     async with running(nats_server) as (state, writer):
         for number in range(20):
             await writer.append(created(str(number)), f"N{number}")
-        found = await state.variables("acme", [f"N{number}" for number in range(20)])
-        assert [v.sealed.id for v in found.values() if isinstance(v, Variable) and v.sealed] == [
+        found = await state.secrets("acme", [f"N{number}" for number in range(20)])
+        assert [v.sealed.id for v in found.values() if isinstance(v, SecretState) and v.sealed] == [
             str(number) for number in range(20)
         ]
 
@@ -146,8 +142,8 @@ async def test_an_event_that_can_not_be_read_spoils_its_own_variable_only(nats_s
         await writer.append(created("one"), "BAD")
         assert await version(state, "BAD") == 1
         await writer.store.append(event_subject("acme", "config_variable", "BAD"), "x", b"{}", expected=2)
-        found = await state.variables("acme", ["GOOD", "BAD"])
-        assert isinstance(found["GOOD"], Variable)
+        found = await state.secrets("acme", ["GOOD", "BAD"])
+        assert isinstance(found["GOOD"], SecretState)
         assert isinstance(found["BAD"], Unreadable)
 
 

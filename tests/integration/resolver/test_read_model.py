@@ -10,7 +10,7 @@ from libs.common import postgres as common
 from libs.common.errors import KtError
 from libs.common.postgres import open_pool
 from libs.common.projection import ProjectionRunner
-from services.resolver.adapters.read_model import ReadModel, VariablesProjection
+from services.resolver.adapters.read_model import ReadModel, SecretsProjection
 from tests.engines import Bus, Database
 
 
@@ -30,11 +30,15 @@ async def test_without_its_database_it_is_unavailable(
     monkeypatch.setattr(common, "ACQUIRE_TIMEOUT_S", 0.3)
     nc = await nats_server.connect("resolver")
     async with open_pool(postgres.dsn("resolver"), "resolver") as pool:
-        lists, runner = ReadModel(pool), ProjectionRunner(nc, pool, VariablesProjection())
-        assert await lists.page("acme", "", "", 10) == []
+        lists, runner = ReadModel(pool), ProjectionRunner(nc, pool, SecretsProjection())
+        assert await lists.page("acme", "config_variable", "", "", 10) == []
         close_to_everybody(postgres)
         for _ in range(2):
-            for question in (lists.page("acme", "", "", 10), lists.gateways("acme"), runner.wait_for(1, 0.5)):
+            for question in (
+                lists.page("acme", "config_variable", "", "", 10),
+                lists.gateways("acme"),
+                runner.wait_for(1, 0.5),
+            ):
                 with pytest.raises(KtError) as caught:
                     await question
                 assert caught.value.code == "unavailable"

@@ -25,8 +25,8 @@ from services.api.application.gateways import Gateways
 from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.secrets import Secrets
 from services.api.application.tokens import Tokens
-from services.api.application.variables import ConfigVariables
 from tests.unit.api.http import Answer, request
 
 Req = TypeVar("Req", bound=Message)
@@ -101,10 +101,12 @@ class System:
         self.elapsed = 0.0
         self._tell_bus()
         verifier, ids = TokenVerifier(lambda: KEYS, FixedClock()), CountingIds()
+        boxes = Boxes(self.bus, lambda: self.elapsed)
         self.door = Door(
             authentication=Authentication(verifier, FixedClock()),
             ids=ids,
-            variables=ConfigVariables(self.bus, Boxes(self.bus, lambda: self.elapsed)),
+            variables=Secrets("config_variable", self.bus, boxes),
+            git_tokens=Secrets("git_token", self.bus, boxes),
             machine=Machine(self.bus),
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
             tokens=Tokens(self.bus, lambda: KEYS, verifier, FixedClock(), ids),
@@ -137,7 +139,8 @@ class System:
             keys.TRANSPORT_KEY,
             lambda _: keys.TransportKeyReply(key_id="t1", public_key=TRANSPORT.public.encoded),
         )
-        bus.on(command.CONFIG_VARIABLE, outcome)
+        for endpoint in command.SECRETS.values():
+            bus.on(endpoint, outcome)
         bus.on(resolver.GET, lambda r: view(r.name))
 
 
@@ -155,7 +158,7 @@ def token_for(role: str, *, ttl: timedelta = timedelta(hours=1), **claims: Any) 
     return KEYS.sign({**made, **claims})
 
 
-def outcome(request: command.ConfigVariableCommand, **changes: Any) -> command.ConfigVariableOutcome:
+def outcome(request: command.SecretCommand, **changes: Any) -> command.SecretOutcome:
     known: dict[str, Any] = {
         "name": request.name,
         "version": 1,
@@ -168,10 +171,10 @@ def outcome(request: command.ConfigVariableCommand, **changes: Any) -> command.C
         "event_id": "e1",
         "replayed": False,
     }
-    return command.ConfigVariableOutcome(**{**known, **changes})
+    return command.SecretOutcome(**{**known, **changes})
 
 
-def view(name: str, **changes: Any) -> resolver.VariableView:
+def view(name: str, **changes: Any) -> resolver.SecretView:
     known: dict[str, Any] = {
         "name": name,
         "description": "OpenAI",
@@ -181,7 +184,7 @@ def view(name: str, **changes: Any) -> resolver.VariableView:
         "created_at": "2026-11-23T07:39:03.192164Z",
         "updated_at": "2026-11-23T07:39:03.192164Z",
     }
-    return resolver.VariableView(**{**known, **changes})
+    return resolver.SecretView(**{**known, **changes})
 
 
 def boxed_reply(

@@ -27,7 +27,7 @@ async def test_the_transport_key_is_asked_for_once(system: System) -> None:
 async def test_callers_at_the_same_time_share_one_question(system: System) -> None:
     boxes = Boxes(system.bus, lambda: 0.0)
 
-    await asyncio.gather(*(boxes.seal("default", "A", Secret(b"v")) for _ in range(8)))
+    await asyncio.gather(*(boxes.seal("default", "config_variable", "A", Secret(b"v")) for _ in range(8)))
 
     assert len(system.bus.requests(keys.TRANSPORT_KEY)) == 1
 

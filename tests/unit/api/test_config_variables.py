@@ -185,7 +185,7 @@ async def test_a_patch_never_touches_the_value(system: System, patch: Any, code:
 
 async def test_a_list_never_holds_a_value(system: System) -> None:
     items = [view("A"), view("B", sensitive=False)]
-    system.bus.on(resolver.LIST, lambda _: resolver.VariableList(items=items, more=False))
+    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=items, more=False))
 
     answer = await system.ask("GET", "/v1/config-variables")
 
@@ -197,7 +197,7 @@ async def test_a_list_never_holds_a_value(system: System) -> None:
 async def test_pages_follow_each_other(system: System) -> None:
     system.bus.on(
         resolver.LIST,
-        lambda r: resolver.VariableList(items=[view("OPENAI_B" if r.after else "OPENAI_A")], more=not r.after),
+        lambda r: resolver.SecretList(items=[view("OPENAI_B" if r.after else "OPENAI_A")], more=not r.after),
     )
     first = (await system.ask("GET", "/v1/config-variables?prefix=OPENAI&limit=1")).json()
     second = (
@@ -210,7 +210,7 @@ async def test_pages_follow_each_other(system: System) -> None:
 
 
 async def test_a_cursor_of_another_list_is_refused(system: System) -> None:
-    system.bus.on(resolver.LIST, lambda _: resolver.VariableList(items=[view("OPENAI_A")], more=True))
+    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[view("OPENAI_A")], more=True))
     cursor = (await system.ask("GET", "/v1/config-variables?prefix=OPENAI")).json()["next_cursor"]
 
     for target in (f"?cursor={cursor}", f"?prefix=OPENAI&cursor=B{cursor[1:]}", "?cursor=%21", "?cursor=AA"):
@@ -238,7 +238,7 @@ async def test_the_history_shows_who_did_what(system: System) -> None:
         from_version=1,
         value_state="kept",
     )
-    system.bus.on(resolver.HISTORY, lambda _: resolver.VariableHistory(items=[entry]))
+    system.bus.on(resolver.HISTORY, lambda _: resolver.SecretHistory(items=[entry]))
 
     (item,) = (await system.ask("GET", "/v1/config-variables/A/history")).json()["items"]
 

@@ -176,7 +176,7 @@ async def test_too_many_requests_at_once_are_refused_and_health_is_not(caplog: p
 async def test_what_fails_inside_is_a_problem_without_details(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: resolver.GetVariable) -> resolver.VariableView:
+    def broken(_: resolver.GetSecret) -> resolver.SecretView:
         raise RuntimeError("canary-4711")
 
     system.bus.on(resolver.GET, broken)

@@ -99,6 +99,8 @@ def test_no_response_schema_holds_a_secret_type() -> None:
         "MachineValue",
         "ResolvedValue",
         "RotateConfigVariable",
+        "CreateGitToken",
+        "RotateGitToken",
     }
 
 

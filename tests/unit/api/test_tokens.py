@@ -113,6 +113,9 @@ async def test_a_client_s_token_is_signed_by_the_key_service_and_means_nothing_h
         ({"references": ["*"] * 33}, "invalid_request", "references"),
         ({"references": ["a b"]}, "invalid_name", "references.0"),
         ({"references": ["*", "[a-z]"]}, "invalid_name", "references.1"),
+        ({"references": ["nothing/A"]}, "invalid_name", "references.0"),
+        ({"references": ["git_token/"]}, "invalid_name", "references.0"),
+        ({"references": ["git_token/A/B"]}, "invalid_name", "references.0"),
         ({"references": ["sk-proj-0123456789abcdef0123"]}, "name_looks_like_secret", "references.0"),
         ({"scope": "config_variables:write"}, "invalid_request", "the request"),
     ],
@@ -159,6 +162,25 @@ def test_a_narrower_glob_never_matches_what_the_wider_does_not(allowed: list[str
         for name in NAMES:
             if fnmatchcase(name, reference):
                 assert any(fnmatchcase(name, glob) for glob in allowed)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "reference", "expected"),
+    [
+        (["*"], "git_token/REPO", True),
+        (["*"], "git_token/*", True),
+        (["OPENAI_*"], "git_token/OPENAI_X", False),
+        (["OPENAI_*", "git_token/A*"], "git_token/AB", True),
+        (["git_token/*"], "REPO", False),
+        (["git_token/*"], "git_token/A*", True),
+        (["git_token/A*"], "git_token/*", False),
+        (["A*"], "*", False),
+    ],
+)
+def test_references_to_git_tokens_are_passed_on_by_who_has_them_or_has_no_limits(
+    allowed: list[str], reference: str, expected: bool
+) -> None:
+    assert covers(allowed, reference) is expected
 
 
 @given(st.lists(GLOBS, max_size=3), st.sampled_from(NAMES))

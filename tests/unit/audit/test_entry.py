@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.events import REGISTRY, Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import ConfigVariableResolveFailed, ConfigVariableRotated, SealedRef
+from libs.common.events.config_variable import ConfigVariableResolveFailed, ConfigVariableRotated
 from libs.common.events.gateway import GatewayEnrolled
+from libs.common.events.secret import SealedRef
 from services.audit.domain.entry import MAX_COLUMN_CHARACTERS, Columns, columns_of
 
 SUBJECT = "kt.access.v1.acme.config_variable.A"

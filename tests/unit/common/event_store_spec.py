@@ -10,7 +10,8 @@ from libs.common.clock import SystemClock, rfc3339
 from libs.common.errors import KtError
 from libs.common.event_store import ConcurrencyConflict
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
-from libs.common.events.config_variable import ConfigVariableRotated, SealedRef
+from libs.common.events.config_variable import ConfigVariableRotated
+from libs.common.events.secret import SealedRef
 from libs.common.ids import Uuid7Factory
 from libs.common.subjects import event_subject
 from services.command.application.ports import Store

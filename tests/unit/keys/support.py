@@ -176,15 +176,17 @@ class Instance:
     names: dict[str, str] = field(default_factory=dict)
     """By the id of what was sealed here."""
 
-    async def box(self, value: bytes, org: str = "default", name: str = NAME) -> tuple[str, bytes]:
+    async def box(self, value: bytes, org: str = "default", name: str = NAME, kind: str = KIND) -> tuple[str, bytes]:
         """A value as the api sends it: the id of the transport key, and the box."""
         key = await self.keyring.transport()
-        return key.id, key.private.public.seal(Secret(value), seal_context(org, KIND, name))
+        return key.id, key.private.public.seal(Secret(value), seal_context(org, kind, name))
 
-    async def seal(self, value: bytes, *, org: str = "default", name: str = NAME, sealed_id: str = "") -> Sealed:
-        binding = Binding.checked(org, KIND, name, sealed_id or str(uuid.uuid4()))
+    async def seal(
+        self, value: bytes, *, org: str = "default", name: str = NAME, sealed_id: str = "", kind: str = KIND
+    ) -> Sealed:
+        binding = Binding.checked(org, kind, name, sealed_id or str(uuid.uuid4()))
         self.names[binding.sealed_id] = name
-        return await self.sealing.seal(binding, *await self.box(value, org, name))
+        return await self.sealing.seal(binding, *await self.box(value, org, name, kind))
 
     async def forge_value(self, sealed_id: str, value: bytes) -> SealedValue:
         """A sealed value for an id, as a writer of the database who once had it replaced might put it there."""

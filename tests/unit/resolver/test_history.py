@@ -6,21 +6,20 @@ from libs.common.events import Actor, Metadata, Origin, RecordedEvent, Resource
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
-    ConfigVariableEvent,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
-    SealedRef,
 )
+from libs.common.events.secret import SealedRef, SecretEvent
 from services.resolver.domain.history import value_states
-from services.resolver.domain.variable import Variable, evolve
+from services.resolver.domain.secret import SecretState, evolve
 
 SEALED = SealedRef("id", "digest")
 METADATA = Metadata("e", "2026-11-23T07:39:03.192164Z", "default", "test", Actor("admin", "a"), Origin("r"))
 
 
-def recorded(*events: ConfigVariableEvent) -> list[RecordedEvent]:
+def recorded(*events: SecretEvent) -> list[RecordedEvent]:
     return [RecordedEvent(e, Resource("config_variable", "A"), METADATA, n) for n, e in enumerate(events, 11)]
 
 
@@ -49,7 +48,7 @@ def test_a_deletion_destroys_them_all_and_spares_what_comes_behind_it() -> None:
 
 
 def test_what_is_resolved_stays_the_same_when_an_older_version_is_destroyed() -> None:
-    state: Variable | None = None
+    state: SecretState | None = None
     for event in recorded(CREATED, ROTATED):
         state = evolve(state, event)
     before = state

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from libs.common.errors import KtError
-from libs.common.events.config_variable import SealedRef
+from libs.common.events.secret import SealedRef
 from libs.common.ids import Uuid7Factory
 from libs.common.protocol.keys import OpenReply
 from libs.common.protocol.parties import Caller
@@ -19,20 +19,20 @@ from libs.common.protocol.resolver import ResolveForCaller, ResolveForGateway, R
 from services.resolver.application.recording import AccessEvents
 from services.resolver.application.resolve import Resolver
 from services.resolver.domain.entitlement import Entitled
-from services.resolver.domain.variable import Known, Unreadable, Variable
+from services.resolver.domain.secret import Known, SecretState, Unreadable
 
 CALLER = Caller(org="acme", actor_type="machine", actor_id="ci", request_id="r1")
 
 
-def variable(name: str, *, sensitive: bool = True, deleted: bool = False) -> Variable:
+def variable(name: str, *, sensitive: bool = True, deleted: bool = False) -> SecretState:
     sealed = None if deleted else SealedRef(f"sealed-{name}", "d")
-    return Variable(name, 3, "", sensitive, sealed, 7, "2026", "2026")
+    return SecretState(name, 3, "", sensitive, sealed, 7, "2026", "2026")
 
 
 class World:
     """A resolver among stand-ins that remember the order of what happened."""
 
-    def __init__(self, *known: Variable, unopenable: Sequence[str] = (), bus_down: bool = False) -> None:
+    def __init__(self, *known: SecretState, unopenable: Sequence[str] = (), bus_down: bool = False) -> None:
         self.known: dict[str, Known] = {v.name: v for v in known}
         self.unopenable, self.bus_down = unopenable, bus_down
         self.gateways: dict[str, tuple[str, ...]] = {}
@@ -44,13 +44,13 @@ class World:
     def now(self) -> datetime:
         return datetime(2026, 11, 23, tzinfo=UTC)
 
-    async def variables(self, org: str, names: Sequence[str]) -> Mapping[str, Known]:
-        return {name: self.known.get(name) if org == "acme" else None for name in names}
+    async def secrets(self, org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        return {reference: self.known.get(reference) if org == "acme" else None for reference in references}
 
     async def of_gateway(
-        self, org: str, gateway: str, names: Sequence[str]
+        self, org: str, gateway: str, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        return self.gateways.get(f"{org}/{gateway}"), await self.variables(org, names)
+        return self.gateways.get(f"{org}/{gateway}"), await self.secrets(org, references)
 
     async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
         self.opened += [e.reference for e in entitled]
@@ -126,6 +126,31 @@ async def test_what_is_no_name_is_refused_and_not_repeated_in_the_log() -> None:
     assert [r[0] for r in world.recorded()] == ["(invalid)", "(invalid)"]
 
 
+async def test_a_git_token_is_for_gateways_that_were_given_it_by_name() -> None:
+    world = World(variable("A"))
+    world.known["git_token/REPO"] = variable("REPO")
+    world.gateways = {"acme/all": ("*",), "acme/given": ("*", "git_token/RE*")}
+    request = ResolveForGateway(references=["A", "git_token/REPO"], recipient_key=b"k", purpose="startup")
+    fates = [
+        [r.reason for r in (await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.resolve", request)).results]
+        for name in ("all", "given")
+    ]
+    assert fates == [["", "not_permitted"], ["", ""]]
+    assert [(r["type"], r["stored_on"]) for r in world.records if r["subject"] == "git_token/REPO"] == [
+        ("kt.git_token.resolve_failed.v1", "kt.access.v1.acme.git_token.REPO"),
+        ("kt.git_token.resolved.v1", "kt.access.v1.acme.git_token.REPO"),
+    ]
+
+
+async def test_a_machine_never_resolves_a_git_token() -> None:
+    world = World()
+    world.known["git_token/REPO"] = variable("REPO")
+    assert await world.resolve("git_token/REPO", allowed=("git_token/*", "*")) == [
+        ("git_token/REPO", "invalid_reference")
+    ]
+    assert world.opened == []
+
+
 async def test_a_reference_asked_twice_is_resolved_once() -> None:
     world = World(variable("A"))
     assert await world.resolve("A", "A") == [("A", "v3")]
@@ -156,14 +181,14 @@ async def test_a_sensitive_value_is_never_revealed() -> None:
 
 async def test_a_variable_that_becomes_sensitive_meanwhile_is_not_revealed_as_it_is_then() -> None:
     world = World(variable("A", sensitive=False))
-    asked = world.variables
+    asked = world.secrets
 
-    async def replaced_after_the_first_look(org: str, names: Sequence[str]) -> Mapping[str, Known]:
-        seen = await asked(org, names)
+    async def replaced_after_the_first_look(org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        seen = await asked(org, references)
         world.known["A"] = replace(variable("A"), sealed=SealedRef("sensitive", "d"))
         return seen
 
-    world.variables = replaced_after_the_first_look  # type: ignore[method-assign]
+    world.secrets = replaced_after_the_first_look  # type: ignore[method-assign]
     await world.resolver.reveal("", RevealRequest(caller=CALLER, name="A", recipient_key=b"k"))
     assert world.opened_ids == ["sealed-A"]
     assert [r["type"] for r in world.records] == ["kt.config_variable.revealed.v1"]

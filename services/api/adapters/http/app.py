@@ -12,10 +12,17 @@ from services.api.adapters.http.document import document_bytes
 from services.api.adapters.http.metrics import Metrics
 from services.api.adapters.http.observed import MAX_ACTIVE, Observed
 from services.api.adapters.http.problems import install_problem_handlers
-from services.api.adapters.http.routes import config_variables, machine, operations, records, tokens
+from services.api.adapters.http.routes import config_variables, git_tokens, machine, operations, records, tokens
 from services.api.application.door import Door
 
-ROUTERS: Final = (config_variables.router, machine.router, records.router, tokens.router, operations.router)
+ROUTERS: Final = (
+    config_variables.router,
+    git_tokens.router,
+    machine.router,
+    records.router,
+    tokens.router,
+    operations.router,
+)
 
 
 def all_routes() -> list[BaseRoute]:

@@ -21,8 +21,8 @@ BODY: Final = (
 """How reading a body may fail."""
 
 _HEADERS: Final = {
-    "ETag": "The variable's state, for If-Match and If-None-Match",
-    "Location": "Where the new variable is",
+    "ETag": "The state of the resource, for If-Match and If-None-Match",
+    "Location": "Where the new resource is",
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key did it",
 }
 _ALWAYS: Final = ("overloaded", "internal")

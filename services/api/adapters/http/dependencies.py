@@ -45,7 +45,7 @@ IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        description="The ETag the variable must still have, or `*`. Weak tags and lists are refused.",
+        description="The ETag the resource must still have, or `*`. Weak tags and lists are refused.",
         examples=['"42"'],
     ),
 ]

@@ -25,10 +25,12 @@ from libs.common.errors import FieldProblem, KtError
 from libs.common.hpke import PUBLIC_KEY_BYTES, BoxPublicKey
 from libs.common.names import MAX_NAME_LENGTH, checked_identity, checked_variable_name, looks_like_secret
 from libs.common.secret import MAX_VALUE_BYTES, Secret, checked_value
+from libs.common.secret_kinds import GIT_TOKEN
 
 MAX_DESCRIPTION: Final = 1024
 _PREFIX = re.compile(rf"[A-Za-z0-9_.\-]{{0,{MAX_NAME_LENGTH}}}")
-_GLOB = re.compile(rf"[A-Za-z0-9_.\-*?]{{1,{MAX_NAME_LENGTH}}}")
+_GLOB = re.compile(rf"(?:{GIT_TOKEN.name}/)?[A-Za-z0-9_.\-*?]{{1,{MAX_NAME_LENGTH}}}")
+_GLOB_EXPECTED: Final = f"letters, digits, _, -, ., * and ?; for Git access tokens behind {GIT_TOKEN.name}/"
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -96,7 +98,7 @@ def _globs(globs: list[str]) -> list[str]:
     for position, glob in enumerate(globs):
         field = f"references.{position}"
         if not _GLOB.fullmatch(glob):
-            raise problem("invalid_name", field, "is not a pattern of names", "letters, digits, _, -, ., * and ?")
+            raise problem("invalid_name", field, "is not a pattern of names", _GLOB_EXPECTED)
         if looks_like_secret(glob):
             raise problem("name_looks_like_secret", field, "has the shape of a key", "a pattern of names")
     return globs
@@ -124,20 +126,22 @@ def _recipient_key(value: Any) -> bytes:
         raise problem("invalid_request", "recipient_key", "is not a public key", expected) from None
 
 
-VariableName = Annotated[
-    str,
-    AfterValidator(named(checked_variable_name)),
-    WithJsonSchema(
+def _name_schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema(
         {
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_NAME_LENGTH,
             "pattern": r"^(?!\.+$)[A-Za-z0-9_.\-]+$",
-            "examples": ["OPENAI_API_KEY"],
+            "examples": [example],
         }
-    ),
-]
+    )
+
+
+VariableName = Annotated[str, AfterValidator(named(checked_variable_name)), _name_schema("OPENAI_API_KEY")]
 """1 to 128 of ASCII letters, digits, underscores, hyphens and dots; not dots alone."""
+
+GitTokenName = Annotated[str, AfterValidator(named(checked_variable_name)), _name_schema("CONFIG_REPO")]
 
 VersionNumber = Annotated[int, Field(ge=1, le=2**53, description="An older version, from the history")]
 

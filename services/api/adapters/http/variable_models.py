@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from libs.common.errors import KtError
-from libs.common.protocol.command import ConfigVariableOutcome
-from libs.common.protocol.resolver import HistoryEntry, VariableView
-from libs.common.secret import REDACTED, checked_value
-from services.api.adapters.http.fields import (
-    Body,
-    Description,
-    NamePrefix,
-    SecretValue,
-    VariableName,
-    VersionNumber,
-    problem,
-)
+from libs.common.protocol.command import SecretOutcome
+from libs.common.protocol.resolver import SecretView
+from libs.common.secret import REDACTED
+from services.api.adapters.http.fields import Body, Description, SecretValue, VariableName
+from services.api.adapters.http.secret_models import HistoryItem, RollBack, Rotate, refuse_value
 
 _EXAMPLE: Final[JsonDict] = {
     "name": "OPENAI_API_KEY",
@@ -66,11 +58,7 @@ class UpdateConfigVariable(Body):
     @model_validator(mode="before")
     @classmethod
     def _refuse_value(cls, document: Any) -> Any:
-        if isinstance(document, dict) and "value" in document:
-            raise _value_in_patch(document["value"])
-        if document == {}:
-            raise problem("invalid_request", "the request", "changes nothing", "description, sensitive or both")
-        return document
+        return refuse_value(document, "description, sensitive or both")
 
     @property
     def new_description(self) -> str | None:
@@ -81,24 +69,12 @@ class UpdateConfigVariable(Body):
         return self.sensitive if "sensitive" in self.model_fields_set else None
 
 
-class RotateConfigVariable(Body):
+class RotateConfigVariable(Rotate):
     model_config = ConfigDict(json_schema_extra={"examples": [{"value": "sk-proj-new-..."}]})
 
-    value: SecretValue
 
-
-class RollBackConfigVariable(Body):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 1}]})
-
-    version: VersionNumber
-
-
-class ListQuery(Body):
-    model_config = ConfigDict(strict=False)
-
-    prefix: NamePrefix = ""
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Annotated[str, Field(max_length=1024, description="`next_cursor` of the page before")] = ""
+class RollBackConfigVariable(RollBack):
+    pass
 
 
 class ConfigVariable(BaseModel):
@@ -120,7 +96,7 @@ class ConfigVariable(BaseModel):
     updated_at: str
 
     @classmethod
-    def of(cls, state: VariableView | ConfigVariableOutcome, value: str | None = None) -> ConfigVariable:
+    def of(cls, state: SecretView | SecretOutcome, value: str | None = None) -> ConfigVariable:
         """``value`` is that of a variable that is not sensitive, where it is shown."""
         return cls(
             name=state.name,
@@ -141,53 +117,7 @@ class ConfigVariableList(BaseModel):
     next_cursor: str | None
 
 
-class HistoryActor(BaseModel):
-    type: str
-    id: str
-
-
-class HistoryItem(BaseModel):
-    """One event. ``from_version`` is set for a rollback, ``value_state`` where the event brought a value: what became
-    of it. A kept value can be rolled back to, a destroyed one is gone."""
-
-    sequence: int
-    event_id: str
-    type: str
-    time: str
-    action: str
-    version: int
-    from_version: int | None
-    value_state: Literal["current", "kept", "destroyed"] | None
-    actor: HistoryActor
-
-    @classmethod
-    def of(cls, entry: HistoryEntry) -> HistoryItem:
-        return cls(
-            sequence=entry.sequence,
-            event_id=entry.event_id,
-            type=entry.type,
-            time=entry.time,
-            action=entry.action,
-            version=entry.version,
-            from_version=entry.from_version or None,
-            value_state=entry.value_state or None,
-            actor=HistoryActor(type=entry.actor_type, id=entry.actor_id),
-        )
-
-
 class ConfigVariableHistory(BaseModel):
     """Every event of a name, oldest first, deletions included."""
 
     items: list[HistoryItem]
-
-
-def _value_in_patch(value: Any) -> KtError:
-    if isinstance(value, str):
-        try:
-            checked_value(value)
-        except KtError as error:
-            if error.code == "redacted_value":
-                return error
-    return problem(
-        "invalid_request", "value", "can't be changed by PATCH", "a POST to the variable's /rotate for a new value"
-    )

@@ -7,8 +7,20 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from libs.common.auth.scopes import VARIABLES_READ, VARIABLES_WRITE
-from libs.common.protocol.command import ConfigVariableOutcome
-from services.api.adapters.http.contract import BODY, Responses, headers, needs
+from libs.common.protocol.command import SecretOutcome
+from services.api.adapters.http.changes import (
+    CHANGE,
+    CHANGED,
+    CREATED,
+    DELETED,
+    NAME,
+    READ,
+    VALUE,
+    WRITE,
+    changed,
+    deleted,
+)
+from services.api.adapters.http.contract import BODY, needs
 from services.api.adapters.http.dependencies import (
     Asked,
     IfNoneMatch,
@@ -18,13 +30,12 @@ from services.api.adapters.http.dependencies import (
 from services.api.adapters.http.fields import VariableName, VersionNumber
 from services.api.adapters.http.responses import respond
 from services.api.adapters.http.route import ApiRoute
+from services.api.adapters.http.secret_models import HistoryItem, ListQuery
 from services.api.adapters.http.variable_models import (
     ConfigVariable,
     ConfigVariableHistory,
     ConfigVariableList,
     CreateConfigVariable,
-    HistoryItem,
-    ListQuery,
     RollBackConfigVariable,
     RotateConfigVariable,
     UpdateConfigVariable,
@@ -32,11 +43,6 @@ from services.api.adapters.http.variable_models import (
 from services.api.domain.etag import etag, is_unchanged
 
 PATH = "/v1/config-variables"
-_NAME = ("invalid_name", "name_looks_like_secret")
-_VALUE = ("invalid_value", "redacted_value", "undecryptable", *BODY)
-_WRITE = ("invalid_request", "conflict", "idempotency_mismatch", "outcome_unknown", *_NAME)
-_CHANGE = ("not_found", "precondition_failed", *_WRITE)
-_CHANGED: Responses = {200: headers("ETag", "Idempotency-Replayed")}
 
 router = APIRouter(prefix=PATH, tags=["config variables"], route_class=ApiRoute)
 
@@ -48,9 +54,9 @@ router = APIRouter(prefix=PATH, tags=["config variables"], route_class=ApiRoute)
     **needs(
         VARIABLES_WRITE,
         "already_exists",
-        *_WRITE,
-        *_VALUE,
-        responses={201: headers("Location", "ETag", "Idempotency-Replayed")},
+        *WRITE,
+        *VALUE,
+        responses=CREATED,
     ),
 )
 async def create_config_variable(body: CreateConfigVariable, change: ToCreate) -> Response:
@@ -80,8 +86,8 @@ async def list_config_variables(query: Annotated[ListQuery, Query()], ask: Asked
         VARIABLES_READ,
         "not_found",
         "undecryptable",
-        *_NAME,
-        responses={200: headers("ETag"), 304: {"description": "The state named by If-None-Match is current"}},
+        *NAME,
+        responses=READ,
     ),
 )
 async def get_config_variable(name: VariableName, ask: Asked, if_none_match: IfNoneMatch = None) -> Response:
@@ -97,7 +103,7 @@ async def get_config_variable(name: VariableName, ask: Asked, if_none_match: IfN
 @router.patch(
     "/{name}",
     response_model=ConfigVariable,
-    **needs(VARIABLES_WRITE, "redacted_value", *_CHANGE, *BODY, responses=_CHANGED),
+    **needs(VARIABLES_WRITE, "redacted_value", *CHANGE, *BODY, responses=CHANGED),
 )
 async def update_config_variable(name: VariableName, body: UpdateConfigVariable, change: ToChange) -> Response:
     """Change description or sensitivity; also as `application/merge-patch+json`."""
@@ -110,18 +116,18 @@ async def update_config_variable(name: VariableName, body: UpdateConfigVariable,
 @router.delete(
     "/{name}",
     status_code=204,
-    **needs(VARIABLES_WRITE, *_CHANGE, responses={204: headers("Idempotency-Replayed")}),
+    **needs(VARIABLES_WRITE, *CHANGE, responses=DELETED),
 )
 async def delete_config_variable(name: VariableName, change: ToChange) -> Response:
     """Delete the variable and destroy all its values. Its history stays."""
     outcome = await change.door.variables.delete(change.call, change.conditions, name)
-    return Response(status_code=204, headers=_replayed(outcome))
+    return deleted(outcome)
 
 
 @router.delete(
     "/{name}/versions/{version}",
     status_code=204,
-    **needs(VARIABLES_WRITE, *_CHANGE, responses={204: headers("Idempotency-Replayed")}),
+    **needs(VARIABLES_WRITE, *CHANGE, responses=DELETED),
 )
 async def destroy_config_variable_version(name: VariableName, version: VersionNumber, change: ToChange) -> Response:
     """Destroy the value of one older version. The variable, its other versions and its history stay.
@@ -129,13 +135,13 @@ async def destroy_config_variable_version(name: VariableName, version: VersionNu
     A version that is destroyed already stays so; the current one is refused.
     """
     outcome = await change.door.variables.destroy_version(change.call, change.conditions, name, version)
-    return Response(status_code=204, headers=_replayed(outcome))
+    return deleted(outcome)
 
 
 @router.post(
     "/{name}/rotate",
     response_model=ConfigVariable,
-    **needs(VARIABLES_WRITE, *_CHANGE, *_VALUE, responses=_CHANGED),
+    **needs(VARIABLES_WRITE, *CHANGE, *VALUE, responses=CHANGED),
 )
 async def rotate_config_variable(name: VariableName, body: RotateConfigVariable, change: ToChange) -> Response:
     """Give the variable a new value, as a new version. Gateways that use it switch to it at once."""
@@ -145,7 +151,7 @@ async def rotate_config_variable(name: VariableName, body: RotateConfigVariable,
 @router.post(
     "/{name}/rollback",
     response_model=ConfigVariable,
-    **needs(VARIABLES_WRITE, "undecryptable", *_CHANGE, *BODY, responses=_CHANGED),
+    **needs(VARIABLES_WRITE, "undecryptable", *CHANGE, *BODY, responses=CHANGED),
 )
 async def roll_back_config_variable(
     name: VariableName,
@@ -159,7 +165,7 @@ async def roll_back_config_variable(
 @router.get(
     "/{name}/history",
     response_model=ConfigVariableHistory,
-    **needs(VARIABLES_READ, "not_found", *_NAME),
+    **needs(VARIABLES_READ, "not_found", *NAME),
 )
 async def get_config_variable_history(name: VariableName, ask: Asked) -> Response:
     """Everything that ever happened to a name."""
@@ -167,12 +173,5 @@ async def get_config_variable_history(name: VariableName, ask: Asked) -> Respons
     return respond(ConfigVariableHistory(items=[HistoryItem.of(entry) for entry in entries]))
 
 
-def _changed(outcome: ConfigVariableOutcome, status: int = 200, location: str = "") -> Response:
-    tags = {"ETag": etag(outcome.sequence), **_replayed(outcome)}
-    if location:
-        tags["Location"] = location
-    return respond(ConfigVariable.of(outcome), status, tags)
-
-
-def _replayed(outcome: ConfigVariableOutcome) -> dict[str, str]:
-    return {"Idempotency-Replayed": "true"} if outcome.replayed else {}
+def _changed(outcome: SecretOutcome, status: int = 200, location: str = "") -> Response:
+    return changed(outcome, ConfigVariable.of(outcome), status, location)

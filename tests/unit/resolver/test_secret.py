@@ -12,14 +12,13 @@ from libs.common.events import Actor, MalformedEvent, Metadata, Origin, Recorded
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
-    ConfigVariableEvent,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
-    SealedRef,
 )
-from services.resolver.domain.variable import Variable, evolve
+from libs.common.events.secret import SealedRef, SecretEvent
+from services.resolver.domain.secret import SecretState, evolve
 
 CREATED = ConfigVariableCreated(1, "", True, SealedRef("s1", "d1"))
 
@@ -28,19 +27,19 @@ def rotated(version: int) -> ConfigVariableRotated:
     return ConfigVariableRotated(version, SealedRef(f"s{version}", f"d{version}"))
 
 
-def recorded(event: ConfigVariableEvent, sequence: int = 1) -> RecordedEvent:
+def recorded(event: SecretEvent, sequence: int = 1) -> RecordedEvent:
     metadata = Metadata(str(sequence), "2026-11-23T08:00:00Z", "acme", "test", Actor("admin", "a"), Origin("r"))
     return RecordedEvent(event, Resource("config_variable", "KEY"), metadata, sequence)
 
 
-def fold(events: Sequence[ConfigVariableEvent]) -> Variable | None:
-    state: Variable | None = None
+def fold(events: Sequence[SecretEvent]) -> SecretState | None:
+    state: SecretState | None = None
     for sequence, event in enumerate(events, 1):
         state = evolve(state, recorded(event, sequence))
     return state
 
 
-def refused(events: Sequence[ConfigVariableEvent]) -> bool:
+def refused(events: Sequence[SecretEvent]) -> bool:
     try:
         fold(events)
     except MalformedEvent:
@@ -49,9 +48,9 @@ def refused(events: Sequence[ConfigVariableEvent]) -> bool:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[ConfigVariableEvent]:
+def histories(draw: st.DrawFn) -> list[SecretEvent]:
     """Histories as the command service writes them, deletions and new creations among them."""
-    events: list[ConfigVariableEvent] = []
+    events: list[SecretEvent] = []
     version, exists = 0, False
     for kind in draw(st.lists(st.sampled_from(["value", "roll_back", "delete"]), min_size=1, max_size=12)):
         if not exists:
@@ -70,7 +69,7 @@ def histories(draw: st.DrawFn) -> list[ConfigVariableEvent]:
 
 @given(histories(), st.data())
 def test_an_event_that_is_stored_again_is_refused_wherever_it_turns_up(
-    events: list[ConfigVariableEvent], data: st.DataObject
+    events: list[SecretEvent], data: st.DataObject
 ) -> None:
     assert not refused(events)
     again = data.draw(st.integers(0, len(events) - 1))
@@ -79,9 +78,7 @@ def test_an_event_that_is_stored_again_is_refused_wherever_it_turns_up(
 
 
 @given(histories(), st.data())
-def test_an_event_that_is_left_out_is_noticed_by_the_next(
-    events: list[ConfigVariableEvent], data: st.DataObject
-) -> None:
+def test_an_event_that_is_left_out_is_noticed_by_the_next(events: list[SecretEvent], data: st.DataObject) -> None:
     if len(events) > 1:
         gone = data.draw(st.integers(0, len(events) - 2))
         assert refused(events[:gone] + events[gone + 1 :])
@@ -104,7 +101,7 @@ def test_an_event_that_is_left_out_is_noticed_by_the_next(
         [CREATED, ConfigVariableDeleted(1), rotated(2)],
     ],
 )
-def test_what_does_not_follow_is_refused(history: list[ConfigVariableEvent]) -> None:
+def test_what_does_not_follow_is_refused(history: list[SecretEvent]) -> None:
     assert not refused(history[:-1])
     assert refused(history)
 

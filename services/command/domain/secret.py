@@ -1,23 +1,25 @@
-"""The config variable: a name whose values are replaced, rolled back and destroyed, never edited."""
+"""A secret of any kind: a name whose values are replaced, rolled back and destroyed, never edited."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, assert_never
 
 from libs.common.decider import Decider
 from libs.common.errors import KtError
-from libs.common.events.config_variable import (
-    ConfigVariableCreated,
-    ConfigVariableDeleted,
-    ConfigVariableEvent,
-    ConfigVariableRolledBack,
-    ConfigVariableRotated,
-    ConfigVariableUpdated,
-    ConfigVariableVersionDestroyed,
+from libs.common.events.secret import (
     SealedRef,
+    SecretCreated,
+    SecretDeleted,
+    SecretEvent,
+    SecretRolledBack,
+    SecretRotated,
+    SecretUpdated,
+    SecretVersionDestroyed,
 )
+from libs.common.secret_kinds import SecretKind
 
 MAX_DESCRIPTION: Final = 1024
 
@@ -57,16 +59,16 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class DestroyVersion:
-    """Destroys the value of one older version; the variable and its other versions stay."""
+    """Destroys the value of one older version; the secret and its other versions stay."""
 
     version: int
 
 
-ConfigVariableCommand = Create | Update | Rotate | RollBack | Delete | DestroyVersion
+SecretCommand = Create | Update | Rotate | RollBack | Delete | DestroyVersion
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigVariable:
+class SecretState:
     """``values`` are the sealed values there are, by version; a deletion destroys them all.
 
     ``version`` goes on counting when a deleted name is created again, so a version never means two values, and one
@@ -86,63 +88,71 @@ class ConfigVariable:
         return 1 <= version <= self.version and self.value_of(version) is None
 
 
-def decide(command: ConfigVariableCommand, state: ConfigVariable) -> Sequence[ConfigVariableEvent]:
+def decide(kind: SecretKind, command: SecretCommand, state: SecretState) -> Sequence[SecretEvent]:
     """What follows from a command; nothing when nothing would change.
 
     Raises:
         KtError: ``already_exists``, ``not_found`` or ``invalid_request``.
     """
     if isinstance(command, Create):
-        if state.exists:
-            raise KtError(
-                "already_exists",
-                "A config variable of this name exists.",
-                "Rotate it to give it a new value, or choose another name.",
-            )
-        _check_description(command.description)
-        return [ConfigVariableCreated(state.version + 1, command.description, command.sensitive, command.sealed)]
+        return _create(kind, command, state)
     if not state.exists:
-        raise KtError("not_found", "There is no config variable of this name.", "`kt vars list` shows what there is.")
+        raise KtError(
+            "not_found", f"There is no {kind.noun} of this name.", f"`{kind.command} list` shows what there is."
+        )
     match command:
         case Update():
-            return _update(command, state)
+            return _update(kind, command, state)
         case Rotate():
-            return [ConfigVariableRotated(state.version + 1, command.sealed)]
+            return [kind.rotated(state.version + 1, command.sealed)]
         case RollBack():
-            _check_roll_back(command.to_version, state)
-            return [ConfigVariableRolledBack(state.version + 1, command.to_version, command.sealed)]
+            _check_roll_back(kind, command.to_version, state)
+            return [kind.rolled_back(state.version + 1, command.to_version, command.sealed)]
         case Delete():
-            return [ConfigVariableDeleted(state.version)]
+            return [kind.deleted(state.version)]
         case DestroyVersion():
-            return _destroy(command.version, state)
+            return _destroy(kind, command.version, state)
         case _:
             assert_never(command)
 
 
-def evolve(state: ConfigVariable, event: ConfigVariableEvent) -> ConfigVariable:
+def evolve(state: SecretState, event: SecretEvent) -> SecretState:
     match event:
-        case ConfigVariableCreated():
-            return ConfigVariable(
+        case SecretCreated():
+            return SecretState(
                 True, event.version, event.description, event.sensitive, ((event.version, event.sealed),)
             )
-        case ConfigVariableUpdated():
+        case SecretUpdated():
             return replace(state, description=event.description, sensitive=event.sensitive)
-        case ConfigVariableRotated() | ConfigVariableRolledBack():
+        case SecretRotated() | SecretRolledBack():
             return replace(state, version=event.version, values=(*state.values, (event.version, event.sealed)))
-        case ConfigVariableDeleted():
-            return ConfigVariable(version=state.version)
-        case ConfigVariableVersionDestroyed():
+        case SecretDeleted():
+            return SecretState(version=state.version)
+        case SecretVersionDestroyed():
             return replace(state, values=tuple(entry for entry in state.values if entry[0] != event.version))
         case _:
             assert_never(event)
 
 
-def _update(command: Update, state: ConfigVariable) -> Sequence[ConfigVariableEvent]:
+def _create(kind: SecretKind, command: Create, state: SecretState) -> Sequence[SecretEvent]:
+    if state.exists:
+        raise KtError(
+            "already_exists",
+            f"A {kind.noun} of this name exists.",
+            "Rotate it to give it a new value, or choose another name.",
+        )
+    if kind.always_sensitive and not command.sensitive:
+        raise KtError("invalid_request", f"A {kind.noun} is always sensitive.")
+    _check_description(command.description)
+    return [kind.created(state.version + 1, command.description, command.sensitive, command.sealed)]
+
+
+def _update(kind: SecretKind, command: Update, state: SecretState) -> Sequence[SecretEvent]:
     if state.sensitive and command.sensitive is False:
         raise KtError(
             "invalid_request",
-            "A sensitive variable stays sensitive: clearing the flag would show its stored value.",
-            "Delete it and create it again with `sensitive` false.",
+            f"A sensitive {kind.noun} stays sensitive: clearing the flag would show its stored value.",
+            "" if kind.always_sensitive else "Delete it and create it again with `sensitive` false.",
         )
     changed = replace(
         state,
@@ -150,7 +160,7 @@ def _update(command: Update, state: ConfigVariable) -> Sequence[ConfigVariableEv
         sensitive=state.sensitive if command.sensitive is None else command.sensitive,
     )
     _check_description(changed.description)
-    return [] if changed == state else [ConfigVariableUpdated(changed.description, changed.sensitive)]
+    return [] if changed == state else [kind.updated(changed.description, changed.sensitive)]
 
 
 def _check_description(description: str) -> None:
@@ -158,7 +168,7 @@ def _check_description(description: str) -> None:
         raise KtError("invalid_request", f"The description has more than {MAX_DESCRIPTION:,} characters.")
 
 
-def _check_roll_back(to_version: int, state: ConfigVariable) -> None:
+def _check_roll_back(kind: SecretKind, to_version: int, state: SecretState) -> None:
     if to_version == state.version:
         raise KtError("invalid_request", f"Version {to_version} is the current one; expected an older version.")
     if state.value_of(to_version) is None:
@@ -167,31 +177,35 @@ def _check_roll_back(to_version: int, state: ConfigVariable) -> None:
             if state.is_destroyed(to_version)
             else f"There is no version {to_version} to go back to"
         )
-        raise KtError("not_found", f"{what}; {_older(state)}.", "`kt vars history NAME` lists them.")
+        raise KtError("not_found", f"{what}; {_older(state)}.", f"`{kind.command} history NAME` lists them.")
 
 
-def _destroy(version: int, state: ConfigVariable) -> Sequence[ConfigVariableEvent]:
+def _destroy(kind: SecretKind, version: int, state: SecretState) -> Sequence[SecretEvent]:
     if version == state.version:
         raise KtError(
             "invalid_request",
             f"Version {version} is the current one; expected an older version.",
-            "Rotate the variable first, or delete it with all its versions.",
+            f"Rotate the {kind.noun} first, or delete it with all its versions.",
         )
     if state.is_destroyed(version):
         return []
     sealed = state.value_of(version)
     if sealed is None:
         raise KtError(
-            "not_found", f"There is no version {version}; {_older(state)}.", "`kt vars history NAME` lists them."
+            "not_found",
+            f"There is no version {version}; {_older(state)}.",
+            f"`{kind.command} history NAME` lists them.",
         )
-    return [ConfigVariableVersionDestroyed(version, sealed)]
+    return [kind.version_destroyed(version, sealed)]
 
 
-def _older(state: ConfigVariable) -> str:
+def _older(state: SecretState) -> str:
     known = ", ".join(str(version) for version, _ in state.values[:-1][-10:]) or "none"
     return f"older versions with a value: {known}"
 
 
-CONFIG_VARIABLE: Decider[ConfigVariableCommand, ConfigVariable, ConfigVariableEvent] = Decider(
-    ConfigVariable(), decide, evolve
-)
+SecretDecider = Decider[SecretCommand, SecretState, SecretEvent]
+
+
+def secret_decider(kind: SecretKind) -> SecretDecider:
+    return Decider(SecretState(), partial(decide, kind), evolve)

@@ -11,12 +11,13 @@ import pytest
 
 from libs.common.errors import KtError
 from libs.common.events import decode
-from libs.common.events.config_variable import SealedRef
+from libs.common.events.secret import SealedRef
 from libs.common.ids import Uuid7Factory
-from libs.common.protocol.command import BoxedValue, ConfigVariableCommand, ConfigVariableOutcome
+from libs.common.protocol.command import BoxedValue, SecretCommand, SecretOutcome
 from libs.common.protocol.parties import Caller
+from libs.common.secret_kinds import CONFIG_VARIABLE, KINDS, SecretKind
 from services.command.application.aggregates import MAX_ATTEMPTS, Aggregates
-from services.command.application.config_variables import ConfigVariables
+from services.command.application.secrets import Secrets
 from tests.unit.common.stores import MemoryStore
 
 CALLER = Caller(org="acme", actor_type="operator", actor_id="alice", request_id="r1")
@@ -47,16 +48,16 @@ class At:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, kind: SecretKind = CONFIG_VARIABLE) -> None:
         self.store, self.sealer = MemoryStore(), Sealer()
-        self.handler = ConfigVariables(Aggregates(self.store, At(), Uuid7Factory(At())), self.sealer)
+        self.handler = Secrets(kind, Aggregates(self.store, At(), Uuid7Factory(At())), self.sealer)
         self._commands = 0
 
-    async def do(self, command: str, name: str = "A", key: str = "", **fields: Any) -> ConfigVariableOutcome:
+    async def do(self, command: str, name: str = "A", key: str = "", **fields: Any) -> SecretOutcome:
         self._commands += 1
         if "value" in fields:
             fields["value"] = BoxedValue(key_id="t1", box=fields["value"].encode())
-        request = ConfigVariableCommand(
+        request = SecretCommand(
             command=command,
             command_id=key or f"command-{self._commands}",
             caller=CALLER,
@@ -73,9 +74,9 @@ class World:
         return caught.value.code
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
+def world(request: pytest.FixtureRequest) -> World:
+    return World(request.param)
 
 
 async def test_a_life(world: World) -> None:
@@ -212,7 +213,7 @@ async def test_who_loses_every_race_is_told(world: World) -> None:
 async def test_of_many_who_create_at_once_one_succeeds(world: World) -> None:
     attempts = (world.do("create", value=f"v{number}") for number in range(10))
     results = await asyncio.gather(*attempts, return_exceptions=True)
-    assert sum(isinstance(r, ConfigVariableOutcome) for r in results) == 1
+    assert sum(isinstance(r, SecretOutcome) for r in results) == 1
     assert {r.code for r in results if isinstance(r, KtError)} == {"already_exists"}
 
 
