@@ -39,7 +39,8 @@ def token() -> None:
     "references",
     multiple=True,
     metavar="GLOB",
-    help="Only these config variables (machine, gateway; repeatable). Default: all.",
+    help="Only these config variables (machine, gateway; repeatable). Default: all of them. git_token/NAME lets a "
+    "gateway use a Git access token.",
 )
 @pass_session
 def issue(session: Session, *, role: str, name: str, ttl: str, references: tuple[str, ...]) -> None:
