@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 
 class Exit(IntEnum):
@@ -119,7 +119,7 @@ class KtError(Exception):
         }
 
     @classmethod
-    def from_wire(cls, error: Mapping[str, Any]) -> KtError:
+    def from_wire(cls, error: Mapping[str, Any]) -> Self:
         """Rebuild what a service answered. A code unknown here (a newer service) becomes ``internal``."""
         code = error.get("code", "")
         return cls(

@@ -90,7 +90,13 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
         "keys": _service(
             "keys",
             serves=("kt.keys.v1.>",),
-            publish=("kt.cmd.v1.encryption_key", *_read(EVENTS), *_consume(EVENTS), *_info(EVENTS)),
+            publish=(
+                "kt.cmd.v1.encryption_key",
+                "kt.keys.v1.present",
+                *_read(EVENTS),
+                *_consume(EVENTS),
+                *_info(EVENTS),
+            ),
         ),
         "resolver": _service(
             "resolver",

@@ -18,6 +18,7 @@ from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotati
 from services.keys.adapters.projection import KeysProjection
 from services.keys.adapters.recorder import BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
+from services.keys.adapters.successor import BusSuccessor
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.destruction import Sweeper
 from services.keys.application.forge import Forge
@@ -27,6 +28,7 @@ from services.keys.application.open_keyring import open_keyring
 from services.keys.application.opening import Opening
 from services.keys.application.sealing import Sealing
 from services.keys.application.status import Status
+from services.keys.application.succession import Succession
 from services.keys.settings import KeysSettings, MasterKeys, master_keys_from_environment
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,13 @@ async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[Non
 
         sweeper = Sweeper(PostgresSealedStore(pool), SystemClock(), caught_up)
         sender = NoticeSender(PostgresRotationNotices(pool), BusRotationRecorder(service.client))
-        service.background += [runner.run, sweeper.run, sender.run]
+        succession = Succession(
+            endpoints.keyring,
+            PostgresKeyringStore(pool),
+            BusSuccessor(service.client).is_there,
+            service.rpc.decline,
+        )
+        service.background += [runner.run, sweeper.run, sender.run, succession.run]
         service.positions = lambda: {projection.name: runner.position}
         yield
 
@@ -75,7 +83,7 @@ async def build_endpoints(pool: Pool, masters: MasterKeys) -> KeysEndpoints:
             "superseded": opened.superseded,
         },
     )
-    keyring = Keyring(keyring_store, forge, opened.keys)
+    keyring = Keyring(keyring_store, forge, opened.keys, masters.previous)
     return KeysEndpoints(
         keyring=keyring,
         sealing=Sealing(keyring, sealed_store, forge),

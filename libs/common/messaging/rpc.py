@@ -5,6 +5,7 @@ A reply is ``{"ok": …}`` or ``{"error": …}``. A handler that fails answers: 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -25,6 +26,9 @@ from libs.common.messaging.connection import REQUEST_TIMEOUT_S, ensure_connected
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = "Try again; `kt status` shows what runs."
+
+_ASK_AGAIN_S: Final = 0.005
+_SLOWEST_S: Final = 0.1
 
 DEFAULT_MAX_PAYLOAD: Final = 1024 * 1024
 """What a NATS server carries in one message unless it is told otherwise."""
@@ -81,22 +85,29 @@ async def answer(
     try:
         request = endpoint.request.model_validate_json(body)
     except ValidationError as error:
-        return _error(
+        return refusal(
             KtError("invalid_request", "The message does not have the expected form.", "", problems_of(error))
         )
     try:
         reply = b'{"ok":' + (await handler(subject, request)).model_dump_json().encode() + b"}"
     except KtError as error:
-        return _error(error)
+        return refusal(error)
     except Exception:
         log.exception("rpc.failed", extra={"endpoint": endpoint.subject})
-        return _error(KtError("internal", "Something failed inside.", "The log has the details; try again."))
+        return refusal(KtError("internal", "Something failed inside.", "The log has the details; try again."))
     if len(reply) > max_bytes:
         log.error("rpc.reply_too_large", extra={"endpoint": endpoint.subject, "bytes": len(reply)})
-        return _error(
+        return refusal(
             KtError("internal", "The answer is larger than the message bus carries.", "Ask for less at once.")
         )
     return reply
+
+
+class Declined(KtError):
+    """Raised by a handler whose instance can't serve a request that another instance of the service may be able to.
+
+    Nothing was done, so the client asks again until its time is up; only then its caller sees this error.
+    """
 
 
 def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:
@@ -110,8 +121,9 @@ def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:
     return tuple(found)
 
 
-def _error(error: KtError) -> bytes:
-    return orjson.dumps({"error": error.as_wire()})
+def refusal(error: KtError) -> bytes:
+    """The reply that carries an error."""
+    return orjson.dumps({"error": error.as_wire() | ({"declined": True} if isinstance(error, Declined) else {})})
 
 
 class Unanswered(KtError):
@@ -127,29 +139,46 @@ class RpcClient:
     async def call(
         self, endpoint: Endpoint[Req, Rep], request: Req, *, subject: str = "", timeout_s: float = REQUEST_TIMEOUT_S
     ) -> Rep:
-        """Send ``request`` and return the reply.
+        """Send ``request`` and return the reply. Asks again while it is declined (:class:`Declined`).
 
         Raises:
             Unanswered: ``unavailable``, sent but not answered in time.
             KtError: what the service answered; ``unavailable`` when the request reached nobody.
         """
+        body, loop = request.model_dump_json().encode(), asyncio.get_running_loop()
+        deadline, pause = loop.time() + timeout_s, _ASK_AGAIN_S
+        while True:
+            raw = await self._ask(endpoint, subject or endpoint.subject, body, deadline - loop.time())
+            try:
+                return decode_reply(endpoint, raw)
+            except Declined as declined:
+                await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+                if deadline - loop.time() < _ASK_AGAIN_S:
+                    # Not Declined: a service that is being asked itself must not pass that on as its own.
+                    raise KtError(declined.code, declined.detail, declined.hint, extra=declined.extra) from None
+            pause = min(2 * pause, _SLOWEST_S)
+
+    async def _ask(self, endpoint: Endpoint[Any, Any], subject: str, body: bytes, timeout_s: float) -> bytes:
         ensure_connected(self._nc)
         try:
-            message = await self._nc.request(
-                subject or endpoint.subject, request.model_dump_json().encode(), timeout=timeout_s
-            )
+            return (await self._nc.request(subject, body, timeout=timeout_s)).data
         except NoRespondersError:
             raise KtError("unavailable", f"The {endpoint.queue} service is not running.", _TRY_AGAIN) from None
         except (NatsTimeout, NatsError):
-            detail = f"The {endpoint.queue} service did not answer within {timeout_s:g} s."
+            detail = f"The {endpoint.queue} service did not answer within {timeout_s:.1f} s."
             raise Unanswered("unavailable", detail, _TRY_AGAIN) from None
-        return decode_reply(endpoint, message.data)
 
 
 def decode_reply(endpoint: Endpoint[Any, Rep], body: bytes) -> Rep:
+    """
+    Raises:
+        Declined: the instance that was asked can't serve the request.
+        KtError: what the service answered.
+    """
     document: dict[str, Any] = orjson.loads(body)
     if "error" in document:
-        raise KtError.from_wire(document["error"])
+        error: dict[str, Any] = document["error"]
+        raise Declined.from_wire(error) if error.get("declined") else KtError.from_wire(error)
     return endpoint.reply.model_validate(document["ok"])
 
 

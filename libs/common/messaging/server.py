@@ -24,7 +24,17 @@ from nats.errors import Error as NatsError
 
 from libs.common.messaging.connection import ConnectionGuard, connect_options, service_inbox
 from libs.common.messaging.identities import gateway_inbox
-from libs.common.messaging.rpc import DEFAULT_MAX_PAYLOAD, MAX_WORKERS, Endpoint, Handler, Rep, Req, answer
+from libs.common.messaging.rpc import (
+    DEFAULT_MAX_PAYLOAD,
+    MAX_WORKERS,
+    Declined,
+    Endpoint,
+    Handler,
+    Rep,
+    Req,
+    answer,
+    refusal,
+)
 from libs.common.subjects import gateway_of
 
 log = logging.getLogger(__name__)
@@ -80,6 +90,14 @@ class RpcServer:
         self._handled = 0
         self._progress = asyncio.Event()
         self._max_payload = DEFAULT_MAX_PAYLOAD
+        self._declining: Declined | None = None
+
+    def decline(self, error: Declined | None) -> None:
+        """Answer every request with ``error`` from now on, because another instance does the work; None: work again.
+
+        Leaving the queue groups instead would leave nobody there in the moment in which the other one goes away.
+        """
+        self._declining = error
 
     def serve(self, endpoint: Endpoint[Req, Rep], handler: Handler[Req, Rep], *, direct: bool = False) -> None:
         if direct:
@@ -157,4 +175,6 @@ class RpcServer:
         return spawn
 
     async def _answer(self, endpoint: Endpoint[Any, Any], handler: Handler[Any, Any], message: Msg) -> bytes:
+        if self._declining is not None:
+            return refusal(self._declining)
         return await answer(endpoint, handler, message.subject, message.data, self._max_payload)

@@ -119,6 +119,16 @@ class ClientKeysReply(Message):
     jwks: dict[str, Any]
 
 
+class PresentRequest(Message):
+    pass
+
+
+class PresentReply(Message):
+    """``master_fingerprint`` is that of the current master key of the instance that answers."""
+
+    master_fingerprint: str
+
+
 class KeysStatusRequest(Message):
     org: str
 
@@ -156,5 +166,8 @@ SIGN_CLIENT_TOKEN = Endpoint(
 )
 CLIENT_KEYS = Endpoint(
     "kt.keys.v1.client_jwks", _QUEUE, ClientKeysRequest, ClientKeysReply, "Keys that verify client tokens"
+)
+PRESENT = Endpoint(
+    "kt.keys.v1.present", _QUEUE, PresentRequest, PresentReply, "Is there an instance that is not superseded?"
 )
 STATUS = Endpoint("kt.keys.v1.status", _QUEUE, KeysStatusRequest, KeysStatusReply, "Keys in use")

@@ -37,6 +37,12 @@ class PostgresKeyringStore:
             async with self._pool.connection() as connection:
                 return await _Transaction(connection).entries()
 
+    async def revision(self) -> str:
+        with answering(_DATABASE):
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(sql.REVISION)).fetchone()
+                return str(row[0]) if row else ""
+
     async def values_by_key(self) -> Mapping[str, int]:
         with answering(_DATABASE):
             async with self._pool.connection() as connection:

@@ -36,6 +36,7 @@ class KeysEndpoints:
         rpc.serve(protocol.SIGN_CLIENT_TOKEN, self.sign_client_token)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
+        rpc.serve(protocol.PRESENT, self.present)
 
     async def transport_key(self, _: str, __: protocol.TransportKeyRequest) -> protocol.TransportKeyReply:
         key = await self.keyring.transport()
@@ -69,6 +70,11 @@ class KeysEndpoints:
 
     async def client_keys(self, _: str, request: protocol.ClientKeysRequest) -> protocol.ClientKeysReply:
         return protocol.ClientKeysReply(jwks=await self.client_tokens.json_web_keys(request.org))
+
+    async def present(self, _: str, __: protocol.PresentRequest) -> protocol.PresentReply:
+        """Raises: Declined by an instance that is superseded."""
+        self.keyring.decline_if_superseded()
+        return protocol.PresentReply(master_fingerprint=self.keyring.fingerprint)
 
     async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
         status = await self.status.of(checked_org(request.org))

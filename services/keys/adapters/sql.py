@@ -15,6 +15,11 @@ _ENTRY: Final = "id, org, purpose, algorithm, wrapped, public, master_fingerprin
 
 ENTRIES: Final = f"SELECT {_ENTRY} FROM keyring ORDER BY created_at, id"  # noqa: S608 - a constant
 
+REVISION: Final = """
+SELECT md5(coalesce(string_agg(concat_ws(' ', id, master_fingerprint, retired_at), ',' ORDER BY id), ''))
+  FROM keyring
+"""
+
 CURRENT_ENTRY: Final = f"SELECT {_ENTRY} FROM keyring WHERE org = %s AND purpose = %s AND retired_at IS NULL"  # noqa: S608 - a constant
 
 ADD_ENTRY: Final = f"INSERT INTO keyring ({_ENTRY}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608

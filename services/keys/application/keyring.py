@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey
+from libs.common.messaging.rpc import Declined
 from services.keys.application.forge import Forge
-from services.keys.application.open_keyring import wrong_master_key
 from services.keys.application.ports import KeyringStore
-from services.keys.domain.aead import NotAuthentic
-from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose, UnwrappedKey, unwrap
+from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose, UnwrappedKey, unwrap_with_any
+from services.keys.domain.master import VARIABLE, MasterKey
 from services.keys.domain.sealed import KeyEncryptionKey
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,33 @@ class TransportKey:
 
 
 class Keyring:
-    """The keys this process works with. Built from what ``open_keyring`` returned."""
+    """The keys this process works with. Built from what ``open_keyring`` returned.
 
-    def __init__(self, store: KeyringStore, forge: Forge, keys: Iterable[UnwrappedKey]) -> None:
+    An instance is *superseded* once another one has wrapped the keyring under a master key that this one was not
+    given. It goes on with the keys it has in memory and declines what takes others.
+    """
+
+    def __init__(
+        self, store: KeyringStore, forge: Forge, keys: Iterable[UnwrappedKey], previous: Sequence[MasterKey] = ()
+    ) -> None:
         self._store = store
         self._forge = forge
+        self._masters = (forge.master, *previous)
         self._creating = asyncio.Lock()
         self._boxes: dict[str, BoxPrivateKey] = {}
+        self._needed = ""
         self._take(keys)
+
+    @property
+    def superseded(self) -> Declined | None:
+        """The refusal of what this instance can't do, while it is superseded."""
+        given = [master.fingerprint for master in self._masters]
+        return _superseded(self._needed, given) if self._needed else None
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the current master key of this process."""
+        return self._forge.master.fingerprint
 
     async def transport(self) -> TransportKey:
         """The key that values are to be boxed for."""
@@ -52,6 +71,7 @@ class Keyring:
             await self.reload()
         key = self._by_id.get(key_id)
         if key is None or key.entry.purpose != Purpose.TRANSPORT:
+            self.decline_if_superseded()
             raise KtError(
                 "undecryptable",
                 "The value was boxed for a transport key that does not exist.",
@@ -67,8 +87,8 @@ class Keyring:
         """The org's key for new work, made and stored on first use.
 
         Raises:
-            KtError: ``wrong_master_key`` or ``undecryptable`` when this process could not read what is stored: then
-                nothing is written.
+            Declined: it takes a master key that this instance was not given.
+            KtError: ``undecryptable`` when what is stored is damaged. Nothing is written, either way.
         """
         key = self._current.get((org, purpose))
         if key is None:
@@ -77,45 +97,65 @@ class Keyring:
         return key
 
     async def reload(self) -> None:
-        """Learn what other instances added or retired."""
-        keys = []
-        for entry in await self._store.entries():
+        """Learn what other instances added, retired, destroyed, or wrapped anew."""
+        keys, unreadable = [], []
+        entries = await self._store.entries()
+        for entry in entries:
             known = self._by_id.get(entry.id)
-            try:
-                keys.append(replace(known, entry=entry) if known else unwrap(entry, self._forge.master))
-            except NotAuthentic:
-                log.warning("keyring.entry_unreadable", extra={"key": entry.id, "org": entry.org})
+            opened = unwrap_with_any(entry, self._masters) if known is None else None
+            if known is not None:
+                keys.append(replace(known, entry=entry))
+            elif opened is not None:
+                keys.append(opened[0])
+            else:
+                unreadable.append(entry)
+        self._look_at_canary(next((e for e in entries if _is_canary(e)), None))
+        for entry in unreadable if self.superseded is None else ():
+            log.warning("keyring.entry_unreadable", extra={"key": entry.id, "org": entry.org})
         self._take(keys)
+
+    def decline_if_superseded(self) -> None:
+        """Raises: Declined."""
+        refusal = self.superseded
+        if refusal is not None:
+            raise refusal
 
     async def _find_or_create(self, org: str, purpose: Purpose) -> UnwrappedKey:
         async with self._store.writing() as keyring:
+            canary = await keyring.current(SYSTEM_WIDE, Purpose.CANARY)
+            master = self._look_at_canary(canary)
             entry = await keyring.current(org, purpose)
             if entry is None:
-                self._unwrap(await keyring.current(SYSTEM_WIDE, Purpose.CANARY))
-                key = self._forge.new_key(org, purpose)
+                self.decline_if_superseded()
+                if master is None:
+                    raise _lost(canary)
+                key = replace(self._forge, master=master).new_key(org, purpose)
                 await keyring.add(key.entry)
             else:
                 key = self._unwrap(entry)
         self._take([*self._by_id.values(), key])
         return key
 
-    def _unwrap(self, entry: KeyringEntry | None) -> UnwrappedKey:
-        if entry is None:
-            raise KtError(
-                "undecryptable",
-                "The keyring has lost its first entries since this process opened it. Nothing was written.",
-                "Restore the key service's schema from a backup, then restart the key service.",
-            )
-        try:
-            return unwrap(entry, self._forge.master)
-        except NotAuthentic:
-            if entry.master_fingerprint != self._forge.master.fingerprint:
-                raise wrong_master_key([entry.master_fingerprint], self._forge.master) from None
-            raise KtError(
-                "undecryptable",
-                f"The key {entry.id} ({entry.purpose}) is damaged and can't be opened. Nothing was written.",
-                "Restore the key service's schema from a backup.",
-            ) from None
+    def _unwrap(self, entry: KeyringEntry) -> UnwrappedKey:
+        opened = unwrap_with_any(entry, self._masters)
+        if opened is None:
+            self.decline_if_superseded()
+            raise _unreadable(entry, self._masters)
+        return opened[0]
+
+    def _look_at_canary(self, canary: KeyringEntry | None) -> MasterKey | None:
+        """The master key the keyring is wrapped under, if this process has it."""
+        opened = None if canary is None else unwrap_with_any(canary, self._masters)
+        given = [master.fingerprint for master in self._masters]
+        needed = "" if canary is None or opened is not None else canary.master_fingerprint
+        if needed in given:
+            needed = ""  # damaged, not wrapped anew
+        if needed and needed != self._needed:
+            log.warning("keyring.superseded", extra={"needed": needed, "given": given})
+        elif self._needed and not needed:
+            log.info("keyring.not_superseded", extra={"given": given})
+        self._needed = needed
+        return opened[1] if opened else None
 
     def _take(self, keys: Iterable[UnwrappedKey]) -> None:
         self._by_id = {key.entry.id: key for key in keys}
@@ -127,6 +167,7 @@ class Keyring:
         self._current = {
             (key.entry.org, key.entry.purpose): key for key in self._by_id.values() if key.entry.retired_at is None
         }
+        self._boxes = {key_id: box for key_id, box in self._boxes.items() if key_id in self._by_id}
 
     def _box_key(self, key: UnwrappedKey) -> BoxPrivateKey:
         # Reading an ML-KEM key takes longer than opening a box with it.
@@ -134,3 +175,43 @@ class Keyring:
         if known is None:
             known = self._boxes[key.entry.id] = BoxPrivateKey(key.material)
         return known
+
+
+def _is_canary(entry: KeyringEntry) -> bool:
+    return entry.purpose == Purpose.CANARY and entry.retired_at is None
+
+
+def _superseded(needed: str, given: Sequence[str]) -> Declined:
+    return Declined(
+        "unavailable",
+        f"This instance of the key service was given the master key {' and '.join(given)}; the keyring is wrapped"
+        f" under {needed} by now.",
+        f"Restart it with {VARIABLE} set to the key {needed}.",
+        extra={"needed": [needed], "given": given[0]},
+    )
+
+
+def _lost(canary: KeyringEntry | None) -> KtError:
+    what = "lost its first entries" if canary is None else "been damaged"
+    return KtError(
+        "undecryptable",
+        f"The keyring has {what} since this process opened it. Nothing was written.",
+        "Restore the key service's schema from a backup, then restart the key service.",
+    )
+
+
+def _unreadable(entry: KeyringEntry, masters: Sequence[MasterKey]) -> KtError:
+    name = f"The key {entry.id} ({entry.purpose})"
+    if entry.master_fingerprint in [master.fingerprint for master in masters]:
+        return KtError(
+            "undecryptable",
+            f"{name} is damaged and can't be opened. Nothing was written.",
+            "Restore the key service's schema from a backup.",
+        )
+    return KtError(
+        "undecryptable",
+        f"{name} is wrapped under the master key {entry.master_fingerprint}, unlike the rest of the keyring."
+        " Nothing was written.",
+        f"If it was put back from a backup, restart the key service with {entry.master_fingerprint} among"
+        f" {VARIABLE}_PREVIOUS.",
+    )

@@ -11,7 +11,7 @@ from libs.common.errors import KtError
 from services.keys.application.forge import Forge
 from services.keys.application.notices import rotation_notices
 from services.keys.application.ports import KeyringStore, KeyringTransaction
-from services.keys.domain.keyring import SYSTEM_WIDE, Inspection, KeyringEntry, Purpose, UnwrappedKey, inspect
+from services.keys.domain.keyring import SYSTEM_WIDE, Inspection, Purpose, UnwrappedKey, inspect
 from services.keys.domain.master import VARIABLE, MasterKey
 
 log = logging.getLogger(__name__)
@@ -33,16 +33,18 @@ async def open_keyring(store: KeyringStore, forge: Forge, previous: Sequence[Mas
     """Open every entry with the current or a previous master key and leave all of them under the current one.
 
     One transaction under the keyring's lock: of several processes that start at once with different master keys on
-    an empty store, one makes the keys and the others are refused. A damaged entry is logged and left alone.
+    an empty store, one makes the keys and the others are refused. A damaged entry is logged and left alone, and so is
+    one under a key that was not given while most others open: the keyring is only ever wrapped anew as a whole, so
+    somebody put that one back.
 
     Raises:
-        KtError: ``wrong_master_key`` when entries are wrapped under a key that was not given; ``undecryptable`` when
-            the keyring is lost or damaged throughout. Nothing is written then.
+        KtError: ``wrong_master_key`` when half of the entries or more are wrapped under a key that was not given;
+            ``undecryptable`` when the keyring is lost or damaged throughout. Nothing is written then.
     """
     async with store.writing() as keyring:
         entries = await keyring.entries()
         found = inspect(entries, forge.master, previous)
-        _refuse_foreign(found.foreign, forge.master)
+        _refuse_foreign(found, forge.master)
         if not found.current and not found.superseded and (entries or await keyring.has_sealed_values()):
             raise _lost(bool(entries))
         rewrapped = [forge.wrap(key) for key in found.superseded]
@@ -52,8 +54,10 @@ async def open_keyring(store: KeyringStore, forge: Forge, previous: Sequence[Mas
             await keyring.notice(notice)
         opened = [*found.current, *rewrapped]
         opened += [await _replace(keyring, forge, purpose, found) for purpose in _missing(opened)]
-    for entry in found.damaged:
-        log.error("keyring.entry_damaged", extra={"key": entry.id, "org": entry.org, "purpose": entry.purpose})
+    for event, left_alone in (("keyring.entry_damaged", found.damaged), ("keyring.entry_foreign", found.foreign)):
+        for entry in left_alone:
+            told = {"key": entry.id, "org": entry.org, "purpose": entry.purpose, "master": entry.master_fingerprint}
+            log.error(event, extra=told)
     return OpenedKeyring(
         keys=tuple(opened),
         rewrapped=len(rewrapped),
@@ -67,7 +71,7 @@ def _missing(keys: Sequence[UnwrappedKey]) -> list[Purpose]:
 
 
 async def _replace(keyring: KeyringTransaction, forge: Forge, purpose: Purpose, found: Inspection) -> UnwrappedKey:
-    for entry in found.damaged:
+    for entry in (*found.damaged, *found.foreign):
         if entry.purpose == purpose and entry.retired_at is None:
             await keyring.retire(entry.id, forge.clock.now())
     key = forge.new_key(SYSTEM_WIDE, purpose)
@@ -75,13 +79,13 @@ async def _replace(keyring: KeyringTransaction, forge: Forge, purpose: Purpose, 
     return key
 
 
-def _refuse_foreign(foreign: Sequence[KeyringEntry], given: MasterKey) -> None:
-    if foreign:
-        needed = sorted({entry.master_fingerprint for entry in foreign})
-        raise wrong_master_key(needed, given)
+def _refuse_foreign(found: Inspection, given: MasterKey) -> None:
+    opened = len(found.current) + len(found.superseded)
+    if found.foreign and len(found.foreign) >= opened:
+        raise _wrong_master_key(sorted({entry.master_fingerprint for entry in found.foreign}), given)
 
 
-def wrong_master_key(needed: Sequence[str], given: MasterKey) -> KtError:
+def _wrong_master_key(needed: Sequence[str], given: MasterKey) -> KtError:
     """The refusal; fingerprints name keys and reveal nothing of them."""
     names = " and ".join(needed)
     return KtError(

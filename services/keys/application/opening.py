@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,13 +61,27 @@ class Opened:
 class Unsealer:
     """Opens a stored value after checking that it is the one an event refers to."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, store: SealedStore) -> None:
         self._keyring = keyring
+        self._store = store
 
-    async def learn_keys(self, stored: Collection[SealedValue]) -> None:
-        """Look once for keys that another instance made. Call it before the values are opened."""
-        if any(self._keyring.key_encryption_key(key_id) is None for key_id in {value.key_id for value in stored}):
+    async def fetch(self, sealed_ids: Sequence[str]) -> Mapping[str, SealedValue]:
+        """The values with these ids, and in the keyring the keys they take, as far as either is there.
+
+        Raises:
+            Declined: one of them takes a key that only an instance with another master key can open.
+        """
+        found = dict(await self._store.fetch(sealed_ids))
+        unknown = self._without_key(found)
+        if unknown:
             await self._keyring.reload()
+            unknown = self._without_key(found)
+        if unknown:  # a deep rotation may have wrapped them anew since, and destroyed the key they were read with
+            found |= await self._store.fetch(unknown)
+            await self._keyring.reload()
+            if self._without_key(found):
+                self._keyring.decline_if_superseded()
+        return found
 
     def unseal(self, stored: SealedValue | None, expected: SealedReference, org: str, kind: str, name: str) -> Secret:
         """Raises: Rejected."""
@@ -89,11 +103,13 @@ class Unsealer:
         except NotAuthentic as reason:
             raise Rejected(str(reason)) from None
 
+    def _without_key(self, found: Mapping[str, SealedValue]) -> list[str]:
+        return [i for i, value in found.items() if self._keyring.key_encryption_key(value.key_id) is None]
+
 
 class Opening:
     def __init__(self, keyring: Keyring, store: SealedStore) -> None:
-        self._store = store
-        self._unsealer = Unsealer(keyring)
+        self._unsealer = Unsealer(keyring, store)
 
     async def open(self, org: str, items: Sequence[OpenItem], recipient: BoxPublicKey, context: bytes) -> Opened:
         """Open up to 1,000 values of one org, together at most 1 MiB, for one recipient.
@@ -104,9 +120,8 @@ class Opening:
             KtError: ``invalid_request`` for too many or repeated references, or too much plaintext for one box.
         """
         _check_items(items)
-        stored = await self._store.fetch([item.sealed.id for item in items if is_sealed_id(item.sealed.id)])
+        stored = await self._unsealer.fetch([item.sealed.id for item in items if is_sealed_id(item.sealed.id)])
         _check_size(stored[item.sealed.id] for item in items if item.sealed.id in stored)
-        await self._unsealer.learn_keys(stored.values())
         values: dict[str, str] = {}
         failed: dict[str, str] = {}
         for item in items:

@@ -59,6 +59,9 @@ class KeyringStore(Protocol):
 
     async def entries(self) -> Sequence[KeyringEntry]: ...
 
+    async def revision(self) -> str:
+        """Another text after every change of the keyring."""
+
     async def values_by_key(self) -> Mapping[str, int]:
         """How many sealed values depend on each key-encryption key."""
 

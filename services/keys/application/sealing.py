@@ -37,7 +37,7 @@ class Sealing:
         self._keyring = keyring
         self._store = store
         self._forge = forge
-        self._unsealer = Unsealer(keyring)
+        self._unsealer = Unsealer(keyring, store)
 
     async def seal(self, binding: Binding, transport_key_id: str, box: bytes) -> Sealed:
         """Seal the value that ``box`` holds for a transport key. A repeated request finds its first outcome.
@@ -56,8 +56,7 @@ class Sealing:
         Raises:
             KtError: ``undecryptable`` when the source is gone or damaged; ``idempotency_mismatch`` as for ``seal``.
         """
-        found = await self._store.fetch([source.id])
-        await self._unsealer.learn_keys(found.values())
+        found = await self._unsealer.fetch([source.id])
         try:
             value = self._unsealer.unseal(found.get(source.id), source, binding.org, binding.kind, binding.name)
         except Rejected as reason:
@@ -81,7 +80,8 @@ class Sealing:
 
     async def _same(self, binding: Binding, value: Secret, stored: SealedValue) -> Sealed:
         if stored.binding == binding:
-            await self._unsealer.learn_keys([stored])
+            # Read again, together with its key: a deep rotation may be at work.
+            stored = (await self._unsealer.fetch([binding.sealed_id])).get(binding.sealed_id, stored)
             try:
                 held = self._unsealer.open(stored)
             except Rejected as reason:

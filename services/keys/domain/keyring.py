@@ -132,7 +132,7 @@ def inspect(entries: Sequence[KeyringEntry], current: MasterKey, previous: Seque
     damaged: list[KeyringEntry] = []
     foreign: list[KeyringEntry] = []
     for entry in entries:
-        opened = _first_that_opens(entry, (current, *previous))
+        opened = unwrap_with_any(entry, (current, *previous))
         if opened is None:
             (damaged if entry.master_fingerprint in given else foreign).append(entry)
         elif opened[1] is current and entry.master_fingerprint == current.fingerprint:
@@ -142,7 +142,8 @@ def inspect(entries: Sequence[KeyringEntry], current: MasterKey, previous: Seque
     return Inspection(tuple(good), tuple(old), tuple(damaged), tuple(foreign))
 
 
-def _first_that_opens(entry: KeyringEntry, masters: Sequence[MasterKey]) -> tuple[UnwrappedKey, MasterKey] | None:
+def unwrap_with_any(entry: KeyringEntry, masters: Sequence[MasterKey]) -> tuple[UnwrappedKey, MasterKey] | None:
+    """The key and the first master key that opens it; None when none does."""
     for master in masters:
         try:
             return unwrap(entry, master), master

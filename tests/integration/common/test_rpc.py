@@ -13,7 +13,7 @@ import pytest
 from libs.common.direct_get import DirectReader
 from libs.common.errors import KtError
 from libs.common.messaging.connection import ConnectionGuard
-from libs.common.messaging.rpc import Endpoint, Message, RpcClient
+from libs.common.messaging.rpc import Declined, Endpoint, Message, RpcClient
 from libs.common.messaging.server import RpcServer, broker_for, may_be_answered
 from libs.common.subjects import EVENTS
 from tests.engines import Bus
@@ -44,6 +44,8 @@ async def echo(subject: str, request: Ask) -> Told:
         return Told(text="x" * 5 * 1024 * 1024, subject=subject)
     if request.text == "misunderstand":
         return Told.model_validate({"what another service": "answered"})
+    if request.text == "decline":
+        raise Declined("unavailable", "Not I.", "Somebody else.", extra={"n": 1})
     if request.text == "slow":
         await asyncio.sleep(0.3)
     return Told(text=request.text, subject=subject)
@@ -58,6 +60,26 @@ async def served(nats_server: Bus, *, direct: bool) -> AsyncIterator[RpcClient]:
     await server.start(await broker.connect())
     try:
         yield RpcClient(await nats_server.connect("api"))
+    finally:
+        await broker.stop()
+
+
+@asynccontextmanager
+async def declining(nats_server: Bus, *, direct: bool) -> AsyncIterator[list[str]]:
+    """A second instance, which leaves all work to the first."""
+    handled: list[str] = []
+
+    async def handle(subject: str, request: Ask) -> Told:
+        handled.append(request.text)
+        return Told(text="not from here", subject=subject)
+
+    broker = broker_for("command", nats_server.url, nats_server.creds("command"), ConnectionGuard())
+    server = RpcServer(broker)
+    server.serve(ECHO, handle, direct=direct)
+    server.decline(Declined("unavailable", "Not I."))
+    await server.start(await broker.connect())
+    try:
+        yield handled
     finally:
         await broker.stop()
 
@@ -85,6 +107,25 @@ async def test_a_handler_that_breaks_answers_without_details(
         await client.call(ECHO, Ask(text="break"), timeout_s=2)
     assert caught.value.code == "internal"
     assert SECRET not in str(caught.value.as_wire())
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["faststream", "direct"])
+async def test_what_one_instance_declines_another_is_asked(nats_server: Bus, *, direct: bool) -> None:
+    async with served(nats_server, direct=direct) as client, declining(nats_server, direct=direct) as declined:
+        answers = [await client.call(ECHO, Ask(text="hello"), timeout_s=2) for _ in range(20)]
+    assert {answer.text for answer in answers} == {"hello"}
+    assert HANDLED == ["hello"] * 20
+    assert declined == []
+
+
+async def test_what_all_decline_is_told_when_the_time_is_up_and_not_as_declined(client: RpcClient) -> None:
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(KtError) as caught:
+        await client.call(ECHO, Ask(text="decline"), timeout_s=0.5)
+    assert 0.3 < asyncio.get_running_loop().time() - started < 0.6
+    assert type(caught.value) is KtError
+    assert (caught.value.code, caught.value.detail, caught.value.extra) == ("unavailable", "Not I.", {"n": 1})
+    assert 3 < len(HANDLED) < 20
 
 
 @pytest.mark.parametrize(

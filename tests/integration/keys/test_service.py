@@ -90,7 +90,7 @@ class Asked:
         request = {"sealed_id": sealed_id or str(uuid.uuid4()), **place, "key_id": key.key_id, "box": box}
         return await self.ask("command", protocol.SEAL, **request)
 
-    async def open(self, **sealed: Any) -> tuple[dict[str, bytes], dict[str, str]]:
+    async def open(self, org: str = "default", **sealed: Any) -> tuple[dict[str, bytes], dict[str, str]]:
         recipient = BoxPrivateKey.generate()
         encoded = recipient.public.encoded
         items = [
@@ -98,11 +98,11 @@ class Asked:
             for reference, s in sealed.items()
         ]
         reply = await self.ask(
-            "resolver", protocol.OPEN, org="default", requester="gateway/gw1", recipient_key=encoded, items=items
+            "resolver", protocol.OPEN, org=org, requester="gateway/gw1", recipient_key=encoded, items=items
         )
         if reply.box is None:
             return {}, reply.failed
-        context = protocol.resolve_context("default", "gateway/gw1", encoded)
+        context = protocol.resolve_context(org, "gateway/gw1", encoded)
         values = orjson.loads(recipient.open(reply.box, context).reveal())
         return {k: base64.b64decode(v) for k, v in values.items()}, reply.failed
 

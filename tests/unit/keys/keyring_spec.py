@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from libs.common.errors import KtError
+from libs.common.messaging.rpc import Declined
 from libs.common.secret import Secret
+from services.keys.application.sealing import Sealed
 from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose
-from tests.unit.keys.support import Instance, Stores, flipped, master, start
+from services.keys.domain.master import MasterKey
+from services.keys.domain.sealed import Binding
+from tests.unit.keys.support import KIND, NAME, Instance, Stores, flipped, master, start
 
 OLD, NEW, OTHER = master(1), master(2), master(3)
 
@@ -21,6 +27,21 @@ async def snapshot(stores: Stores) -> Sequence[KeyringEntry]:
 
 async def entry_of(stores: Stores, purpose: Purpose, org: str = SYSTEM_WIDE) -> KeyringEntry:
     return next(e for e in await stores.keyring.entries() if (e.org, e.purpose) == (org, purpose))
+
+
+async def put_back(stores: Stores, instance: Instance, purpose: Purpose, org: str, master: MasterKey) -> None:
+    """Replace how an entry is wrapped, as a restore of that row alone would."""
+    key = await instance.keyring.current(org, purpose)
+    entry = replace(instance.forge, master=master).wrap(key).entry
+    await stores.tamper.entry(entry.id, wrapped=entry.wrapped, master_fingerprint=entry.master_fingerprint)
+
+
+async def replace_key(stores: Stores, instance: Instance, org: str, purpose: Purpose) -> None:
+    async with stores.keyring.writing() as keyring:
+        current = await keyring.current(org, purpose)
+        assert current is not None
+        await keyring.retire(current.id, instance.forge.clock.now())
+        await keyring.add(instance.forge.new_key(org, purpose).entry)
 
 
 async def transport_id(instance: Instance) -> str:
@@ -87,17 +108,47 @@ class OpeningTheKeyring:
             )
             assert was.wrapped != now.wrapped
 
-    async def test_one_entry_under_an_unknown_key_stops_the_rewrap_of_all(self, stores: Stores) -> None:
+    async def test_half_of_the_keyring_under_an_unknown_key_is_refused_touching_nothing(self, stores: Stores) -> None:
         first = await start(stores, OLD)
         await first.seal(b"value")
-        key = await entry_of(stores, Purpose.KEY_ENCRYPTION, "default")
-        foreign = first.forge.__class__(OTHER, first.forge.ids, first.forge.clock, first.forge.entropy)
-        rewrapped = foreign.wrap(await first.keyring.current("default", Purpose.KEY_ENCRYPTION)).entry
-        await stores.tamper.entry(key.id, wrapped=rewrapped.wrapped, master_fingerprint=OTHER.fingerprint)
+        await first.seal(b"value", org="acme")
+        for org in ("default", "acme"):
+            await put_back(stores, first, Purpose.KEY_ENCRYPTION, org, OTHER)
         before = await snapshot(stores)
-        with pytest.raises(KtError, match=OTHER.fingerprint):
+        with pytest.raises(KtError, match=OTHER.fingerprint) as refused:
             await start(stores, NEW, [OLD])
+        assert refused.value.code == "wrong_master_key"
         assert await snapshot(stores) == before
+
+    async def test_a_key_put_back_from_before_a_rotation_is_isolated_and_named(
+        self, stores: Stores, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = await start(stores, OLD)
+        lost, kept = await first.seal(b"a", org="acme"), await first.seal(b"b", org="beta")
+        old = await entry_of(stores, Purpose.KEY_ENCRYPTION, "acme")
+        await start(stores, NEW, [OLD])
+        await stores.tamper.entry(old.id, wrapped=old.wrapped, master_fingerprint=old.master_fingerprint)
+        alone = await start(stores, NEW)
+        assert (await alone.open(kept, org="beta"))[0] == {kept.id: b"b"}
+        assert await alone.open(lost, org="acme") == ({}, {lost.id: "undecryptable"})
+        with pytest.raises(KtError, match=f"{old.id}.*{OLD.fingerprint}") as refused:
+            await alone.seal(b"new", org="acme")
+        assert refused.value.code == "undecryptable"
+        assert "keyring.entry_foreign" in caplog.messages
+        assert await entry_of(stores, Purpose.KEY_ENCRYPTION, "acme") == old
+
+        repaired = await start(stores, NEW, [OLD])
+        assert (await repaired.open(lost, org="acme"))[0] == {lost.id: b"a"}
+        assert {e.master_fingerprint for e in await snapshot(stores)} == {NEW.fingerprint}
+
+    async def test_a_canary_put_back_from_before_a_rotation_is_replaced(self, stores: Stores) -> None:
+        sealed = await (await start(stores, OLD)).seal(b"value")
+        old = await entry_of(stores, Purpose.CANARY)
+        await start(stores, NEW, [OLD])
+        await stores.tamper.entry(old.id, wrapped=old.wrapped, master_fingerprint=old.master_fingerprint)
+        alone = await start(stores, NEW)
+        assert (await alone.open(sealed))[0] == {sealed.id: b"value"}
+        assert (await alone.seal(b"more", org="a-new-org")).outcome == "sealed"
 
     async def test_two_master_keys_on_an_empty_store_exactly_one_wins(self, stores: Stores) -> None:
         outcomes = await asyncio.gather(*(start(stores, key) for key in (OLD, NEW, OLD, NEW)), return_exceptions=True)
@@ -187,17 +238,83 @@ class UsingTheKeyring:
         sealed = [await instance.seal(b"value", org=org) for org in ("acme", "beta", "acme")]
         assert sealed[0].key_id == sealed[2].key_id != sealed[1].key_id
 
-    async def test_a_process_left_behind_by_a_rotation_reads_on_but_writes_no_key(self, stores: Stores) -> None:
+    async def test_an_instance_left_behind_by_a_rotation_goes_on_with_what_it_has(self, stores: Stores) -> None:
         behind = await start(stores, OLD)
         sealed = await behind.seal(b"value")
         await start(stores, NEW, [OLD])
         assert (await behind.open(sealed))[0] == {sealed.id: b"value"}
         assert (await behind.seal(b"more")).outcome == "sealed"
+
+    async def test_an_instance_left_behind_declines_what_takes_a_key_it_does_not_have(self, stores: Stores) -> None:
+        behind = await start(stores, OLD)
+        ahead = await start(stores, NEW, [OLD])
         before = await snapshot(stores)
-        with pytest.raises(KtError) as refused:
-            await behind.seal(b"value", org="a-new-org")
-        assert refused.value.code == "wrong_master_key"
+        for _ in range(2):
+            with pytest.raises(Declined, match=f"{OLD.fingerprint}.*{NEW.fingerprint}"):
+                await behind.seal(b"value", org="a-new-org")
         assert await snapshot(stores) == before
+        sealed = await ahead.seal(b"value", org="a-new-org")
+        with pytest.raises(Declined):
+            await behind.open(sealed, org="a-new-org")
+        await replace_key(stores, ahead, "a-new-org", Purpose.KEY_ENCRYPTION)
+        await replace_key(stores, ahead, SYSTEM_WIDE, Purpose.TRANSPORT)
+        box = await (await start(stores, NEW)).box(b"value", "a-new-org")
+        with pytest.raises(Declined):
+            await behind.sealing.seal(Binding.checked("a-new-org", KIND, NAME, str(uuid.uuid4())), *box)
+        with pytest.raises(Declined):
+            behind.keyring.decline_if_superseded()
+        assert behind.keyring.superseded is not None
+
+    async def test_an_instance_that_has_both_keys_works_on_through_a_rotation_and_back(self, stores: Stores) -> None:
+        either = await start(stores, OLD, [NEW])
+        sealed: list[Sealed] = []
+        other = either
+        for current, previous in ((NEW, OLD), (OLD, NEW), (NEW, OLD)):
+            other = await start(stores, current, [previous])
+            for instance in (either, other):
+                sealed.append(await instance.seal(b"value", org=f"org-{len(sealed)}"))
+            assert {e.master_fingerprint for e in await snapshot(stores)} == {current.fingerprint}
+        assert either.keyring.superseded is None
+        for number, one in enumerate(sealed):
+            for instance in (either, other):
+                assert (await instance.open(one, org=f"org-{number}"))[0] == {one.id: b"value"}
+
+    async def test_when_the_rotation_is_taken_back_an_instance_left_behind_takes_part_again(
+        self, stores: Stores
+    ) -> None:
+        behind = await start(stores, OLD)
+        await start(stores, NEW, [OLD])
+        with pytest.raises(Declined):
+            await behind.seal(b"value", org="acme")
+        await start(stores, OLD, [NEW])
+        assert (await behind.seal(b"value", org="acme")).outcome == "sealed"
+        assert behind.keyring.superseded is None
+
+    async def test_first_keys_of_an_org_made_in_the_middle_of_a_rotation_are_all_under_the_new_master(
+        self, stores: Stores
+    ) -> None:
+        old = [await start(stores, OLD) for _ in range(2)]
+        ahead = await start(stores, NEW, [OLD])
+        outcomes = await asyncio.gather(
+            *(instance.seal(b"value", org="acme") for instance in (*old, ahead, *old)), return_exceptions=True
+        )
+        assert [type(o) for o in outcomes if isinstance(o, Exception)] == [Declined] * 4
+        keys = [e for e in await snapshot(stores) if e.purpose == Purpose.KEY_ENCRYPTION]
+        assert [e.master_fingerprint for e in keys] == [NEW.fingerprint]
+
+    async def test_the_revision_tells_every_change_of_the_keyring(self, stores: Stores) -> None:
+        seen = [await stores.keyring.revision()]
+        instance = await start(stores, OLD)
+        seen.append(await stores.keyring.revision())
+        await instance.seal(b"value")
+        seen.append(await stores.keyring.revision())
+        await replace_key(stores, instance, "default", Purpose.KEY_ENCRYPTION)
+        seen.append(await stores.keyring.revision())
+        await start(stores, NEW, [OLD])
+        seen.append(await stores.keyring.revision())
+        assert len(set(seen)) == 5
+        await start(stores, NEW)
+        assert await stores.keyring.revision() == seen[-1]
 
     async def test_no_key_is_written_into_a_store_that_was_emptied(self, stores: Stores) -> None:
         instance = await start(stores, OLD)

@@ -100,6 +100,9 @@ class Memory:
     async def entries(self) -> Sequence[KeyringEntry]:
         return list(self.entries_.values())
 
+    async def revision(self) -> str:
+        return str(sorted((e.id, e.master_fingerprint, str(e.retired_at)) for e in self.entries_.values()))
+
     async def current(self, org: str, purpose: Purpose) -> KeyringEntry | None:
         return next(
             (e for e in self.entries_.values() if (e.org, e.purpose, e.retired_at) == (org, purpose, None)), None
@@ -222,7 +225,7 @@ async def start(
 ) -> Instance:
     forge = Forge(key, RandomIds(), clock or FixedClock(), os.urandom)
     opened = await open_keyring(stores.keyring, forge, previous)
-    keyring = Keyring(stores.keyring, forge, opened.keys)
+    keyring = Keyring(stores.keyring, forge, opened.keys, previous)
     return Instance(
         stores=stores,
         forge=forge,
