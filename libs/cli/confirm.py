@@ -9,29 +9,32 @@ from typing import Any
 import click
 
 from libs.cli.client import HttpClient
-from libs.cli.requests import variable_path
+from libs.cli.requests import VARIABLES, SecretResource
 from libs.cli.terminal import clean, styled
 from libs.common.errors import KtError
 
 
-def confirm_deletion(client: HttpClient, name: str) -> None:
-    """Ask at the terminal, naming the gateways that use the variable.
+def confirm_deletion(client: HttpClient, resource: SecretResource, name: str) -> None:
+    """Ask at the terminal, naming the gateways that use a variable.
 
     Raises:
         KtError: ``usage`` where nobody can be asked.
         click.exceptions.Exit: with 1 when the answer is no.
     """
     _need_terminal("Deleting destroys the values of all versions; --yes does it without asking.")
-    _ask(f"Delete {name} and destroy the values of all its versions?", _users(client, name))
+    _ask(
+        f"Delete {name} and destroy the values of all its versions?",
+        _users(client, name) if resource is VARIABLES else [],
+    )
 
 
-def confirm_destruction(client: HttpClient, name: str, version: int) -> None:
+def confirm_destruction(client: HttpClient, resource: SecretResource, name: str, version: int) -> None:
     """Ask before the value of one version is destroyed, naming the versions that hold the same value.
 
     Raises: as :func:`confirm_deletion`.
     """
     _need_terminal("Nothing brings a destroyed value back; --yes destroys it without asking.")
-    copies = ", ".join(map(str, _copies(client, name, version)))
+    copies = ", ".join(map(str, _copies(client, resource, name, version)))
     warnings = [f"the same value was rolled back to, and is also that of version {copies}"] if copies else []
     _ask(f"Destroy the value of {name} version {version}?", warnings)
 
@@ -51,9 +54,9 @@ def _ask(question: str, warnings: Iterable[str]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _copies(client: HttpClient, name: str, version: int) -> list[int]:
+def _copies(client: HttpClient, resource: SecretResource, name: str, version: int) -> list[int]:
     """Other versions whose value is still there and is that of ``version``, by way of rollbacks."""
-    entries: list[dict[str, Any]] = client.get(variable_path(name, "/history")).document["items"]
+    entries: list[dict[str, Any]] = client.get(resource.path(name, "/history")).document["items"]
     origin = {e["version"]: e.get("from_version") or e["version"] for e in entries if e.get("value_state")}
     for copy, source in sorted(origin.items()):
         origin[copy] = origin.get(source, source)

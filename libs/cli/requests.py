@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import click
@@ -16,27 +17,44 @@ from libs.cli.session import Session
 from libs.common.errors import KtError
 from libs.common.names import checked_variable_name
 
-VARIABLES: Final = "/v1/config-variables"
 PAGE_ITEMS: Final = 200
 _LONGEST_HEADER: Final = 255
 
 _COMPLETION_SECONDS: Final = 1.0
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class SecretResource:
+    """A kind of secret: where it is at the API, and how people call it."""
+
+    url: str
+    noun: str
+    command: str
+
+    def path(self, name: str, action: str = "") -> str:
+        return f"{self.url}/{quote(name, safe='')}{action}"
+
+    def name_argument(self, command: _Command) -> _Command:
+        """Decorator: the NAME of one, checked before anything is sent, completed by a shell."""
+        return click.argument("name", callback=_name, shell_complete=self._names)(command)
+
+    def _names(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Names that begin like this; fails when the API does not answer at once."""
+        client = connect(ctx.find_root().ensure_object(Session), timeout=_COMPLETION_SECONDS, attempts=1)
+        page = client.get(self.url, {"prefix": incomplete, "limit": str(PAGE_ITEMS)}).document
+        client.close()
+        return [CompletionItem(str(item["name"])) for item in page["items"]]
+
+
+VARIABLES: Final = SecretResource("/v1/config-variables", "config variable", "kt vars")
+GIT_TOKENS: Final = SecretResource("/v1/git-tokens", "Git access token", "kt git-tokens")
+
 
 def _name(_: click.Context, __: click.Parameter, value: str) -> str:
     return checked_variable_name(value)
 
-
-def variable_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Names that begin like this, for a shell; fails when the API does not answer at once."""
-    client = connect(ctx.find_root().ensure_object(Session), timeout=_COMPLETION_SECONDS, attempts=1)
-    page = client.get(VARIABLES, {"prefix": incomplete, "limit": str(PAGE_ITEMS)}).document
-    client.close()
-    return [CompletionItem(str(item["name"])) for item in page["items"]]
-
-
-name_argument = click.argument("name", callback=_name, shell_complete=variable_names)
-"""Decorator: the NAME of a config variable, checked before anything is sent."""
 
 if_match_option = click.option(
     "--if-match",
@@ -48,10 +66,6 @@ idempotency_option = click.option(
     metavar="KEY",
     help="Makes a repeated command harmless. One is made up for each command otherwise.",
 )
-
-
-def variable_path(name: str, action: str = "") -> str:
-    return f"{VARIABLES}/{quote(name, safe='')}{action}"
 
 
 def write_headers(idempotency_key: str | None, if_match: str | None = None) -> dict[str, str]:

@@ -22,6 +22,9 @@ ENTRIES: Final = {
         "Store, rotate and delete keys. Short: `vars`.",
         _SECRETS,
     ),
+    "git-tokens": Entry(
+        "libs.cli.commands.git_tokens:git_tokens", "Git access tokens, for configs in repositories.", _SECRETS
+    ),
     "keys": Entry("libs.cli.commands.keys:keys", "The encryption keys in use.", _SECRETS),
     "token": Entry("libs.cli.commands.token:token", "Issue tokens for people, machines and clients.", _SECRETS),
     "gateway": Entry("libs.cli.commands.gateway:gateway", "Run, reload and watch gateways.", _GATEWAYS),

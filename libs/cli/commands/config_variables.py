@@ -9,31 +9,19 @@ from typing import Any
 
 import click
 
+from libs.cli import secret_verbs
 from libs.cli.answers import Answer
 from libs.cli.base import KtGroup, pass_session
-from libs.cli.confirm import confirm_deletion, confirm_destruction
 from libs.cli.discovery import connect
-from libs.cli.documents import json_page, print_json
-from libs.cli.requests import (
-    VARIABLES,
-    idempotency_option,
-    if_match_option,
-    name_argument,
-    pages,
-    variable_path,
-    write_headers,
-)
+from libs.cli.documents import print_json
+from libs.cli.requests import VARIABLES, idempotency_option, if_match_option, write_headers
+from libs.cli.secret_verbs import use_rotate, with_etag, yes_option
 from libs.cli.session import Session
 from libs.cli.tables import Column, Table, print_details
-from libs.cli.terminal import absolute, age, ago, clean, styled
-from libs.cli.values import read_value, value_options
+from libs.cli.terminal import age, ago
+from libs.cli.values import value_options
 from libs.common.errors import KtError
 from libs.common.secret import REDACTED
-
-
-def _use_rotate(ctx: click.Context, _: click.Parameter, value: object) -> None:
-    if value is not None:
-        raise KtError("usage", f"`{ctx.command_path}` does not change the value.", "Use `kt vars rotate NAME`.")
 
 
 @click.group("config-variables", cls=KtGroup)
@@ -53,7 +41,7 @@ def config_variables() -> None:
     ),
     takes_value=True,
 )
-@name_argument
+@VARIABLES.name_argument
 @value_options
 @click.option("-d", "--description", default="", metavar="TEXT", help="What it is for. Not secret.")
 @click.option(
@@ -77,10 +65,8 @@ def create(
 
     NAME: 1 to 128 ASCII letters, digits, underscores, hyphens and dots.
     """
-    headers = write_headers(idempotency_key)
-    value = read_value(value_file, f"Value of {name}")
-    body = {"name": name, "value": value.reveal().decode(), "description": description, "sensitive": sensitive}
-    _done(session, "created", connect(session).request("POST", VARIABLES, body=body, headers=headers))
+    body = {"name": name, "description": description, "sensitive": sensitive}
+    _done(session, "created", secret_verbs.create(session, VARIABLES, body, value_file, idempotency_key))
 
 
 @config_variables.command(
@@ -91,35 +77,24 @@ def create(
 @pass_session
 def list_(session: Session, prefix: str, limit: int | None) -> None:
     """List config variables by name. Values are not shown."""
-    found = pages(connect(session), VARIABLES, {"prefix": prefix}, limit)
-    if session.json:
-        with json_page() as document:
-            for page in found:
-                document.next_cursor = page["next_cursor"]
-                document.add(page["items"])
-        return
-    table = Table(
-        Column("NAME"), Column("VERSION", right=True), Column("SENSITIVE"), Column("CHANGED"), Column("DESCRIPTION")
+    columns = (
+        Column("NAME"),
+        Column("VERSION", right=True),
+        Column("SENSITIVE"),
+        Column("CHANGED"),
+        Column("DESCRIPTION"),
     )
-    now, shown, more = datetime.now(UTC), 0, None
-    for page in found:
-        table.print([_row(item, now) for item in page["items"]])
-        shown, more = shown + len(page["items"]), page["next_cursor"]
-    if not shown:
-        nothing = "No config variables here. `kt vars create NAME` stores one."
-        click.echo("No config variable begins like this." if prefix else nothing, err=True)
-    elif more:
-        click.echo(f"The first {shown}; there are more.", err=True)
+    secret_verbs.list_all(session, VARIABLES, Table(*columns), _row, prefix=prefix, limit=limit)
 
 
 @config_variables.command()
-@name_argument
+@VARIABLES.name_argument
 @pass_session
 def get(session: Session, name: str) -> None:
     """Show one config variable. The value of a sensitive one stays hidden."""
-    answer = connect(session).get(variable_path(name))
+    answer = connect(session).get(VARIABLES.path(name))
     if session.json:
-        print_json(_with_etag(answer))
+        print_json(with_etag(answer))
         return
     found, now = answer.document, datetime.now(UTC)
     print_details(
@@ -137,12 +112,12 @@ def get(session: Session, name: str) -> None:
 
 
 @config_variables.command(examples=('kt vars update OPENAI_API_KEY --description "OpenAI production key"',))
-@name_argument
+@VARIABLES.name_argument
 @click.option("-d", "--description", metavar="TEXT", help="What it is for. Not secret.")
 @click.option("--sensitive/--no-sensitive", default=None, help="A sensitive variable stays sensitive.")
 @if_match_option
 @idempotency_option
-@click.option("--value", "--value-file", "refused", hidden=True, expose_value=False, callback=_use_rotate)
+@click.option("--value", "--value-file", "refused", hidden=True, expose_value=False, callback=use_rotate)
 @pass_session
 def update(
     session: Session,
@@ -166,7 +141,7 @@ def update(
             "`kt vars rotate NAME` gives it a new value.",
         )
     headers = write_headers(idempotency_key, if_match)
-    _done(session, "updated", connect(session).request("PATCH", variable_path(name), body=body, headers=headers))
+    _done(session, "updated", connect(session).request("PATCH", VARIABLES.path(name), body=body, headers=headers))
 
 
 @config_variables.command(
@@ -176,7 +151,7 @@ def update(
     ),
     takes_value=True,
 )
-@name_argument
+@VARIABLES.name_argument
 @value_options
 @if_match_option
 @idempotency_option
@@ -189,14 +164,11 @@ def rotate(
     Gateways take it up at once, without a restart. The older values stay, for `rollback`.
     """
     headers = write_headers(idempotency_key, if_match)
-    value = read_value(value_file, f"New value of {name}")
-    body = {"value": value.reveal().decode()}
-    path = variable_path(name, "/rotate")
-    _done(session, "rotated", connect(session).request("POST", path, body=body, headers=headers))
+    _done(session, "rotated", secret_verbs.rotate(session, VARIABLES, name, value_file, headers))
 
 
 @config_variables.command(examples=("kt vars rollback OPENAI_API_KEY --to 2",))
-@name_argument
+@VARIABLES.name_argument
 @click.option(
     "--to", "version", type=click.IntRange(min=1), required=True, metavar="VERSION", help="Whose value to bring back."
 )
@@ -209,17 +181,13 @@ def rollback(session: Session, name: str, version: int, if_match: str | None, id
     `kt vars history NAME` shows the versions there are.
     """
     headers = write_headers(idempotency_key, if_match)
-    path = variable_path(name, "/rollback")
-    _done(session, "rolled back", connect(session).request("POST", path, body={"version": version}, headers=headers))
-
-
-_yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where nobody can be asked.")
+    _done(session, "rolled back", secret_verbs.roll_back(session, VARIABLES, name, version, headers))
 
 
 @config_variables.command(
     examples=("kt vars delete OPENAI_API_KEY_OLD --yes", "kt vars delete OPENAI_API_KEY --destroy-version 1"),
 )
-@name_argument
+@VARIABLES.name_argument
 @click.option(
     "--destroy-version",
     "version",
@@ -227,7 +195,7 @@ _yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed
     metavar="VERSION",
     help="Delete nothing but the value of this older version; the same as `destroy --version`.",
 )
-@_yes_option
+@yes_option
 @if_match_option
 @idempotency_option
 @pass_session
@@ -246,20 +214,13 @@ def delete(
     """
     headers = write_headers(idempotency_key, if_match)
     if version is not None:
-        _destroy(session, name, version, headers, yes=yes)
-        return
-    client = connect(session)
-    if not yes:
-        confirm_deletion(client, name)
-    client.request("DELETE", variable_path(name), headers=headers)
-    if session.json:
-        print_json({"name": name, "deleted": True})
+        secret_verbs.destroy(session, VARIABLES, name, version, headers, yes=yes)
     else:
-        click.echo(f"{styled('deleted', 'green')} {name}; its values are destroyed")
+        secret_verbs.delete(session, VARIABLES, name, headers, yes=yes)
 
 
 @config_variables.command(examples=("kt vars destroy OPENAI_API_KEY --version 1",))
-@name_argument
+@VARIABLES.name_argument
 @click.option(
     "--version",
     type=click.IntRange(min=1),
@@ -267,7 +228,7 @@ def delete(
     metavar="VERSION",
     help="Whose value to destroy; an older one.",
 )
-@_yes_option
+@yes_option
 @if_match_option
 @idempotency_option
 @pass_session
@@ -278,39 +239,16 @@ def destroy(
 
     Nothing brings the value back; `kt vars history NAME` shows which are left.
     """
-    _destroy(session, name, version, write_headers(idempotency_key, if_match), yes=yes)
-
-
-def _destroy(session: Session, name: str, version: int, headers: Mapping[str, str], *, yes: bool) -> None:
-    client = connect(session)
-    if not yes:
-        confirm_destruction(client, name, version)
-    client.request("DELETE", variable_path(name, f"/versions/{version}"), headers=headers)
-    if session.json:
-        print_json({"name": name, "version": version, "destroyed": True})
-    else:
-        click.echo(f"{styled('destroyed', 'green')} the value of {name} version {version}")
+    headers = write_headers(idempotency_key, if_match)
+    secret_verbs.destroy(session, VARIABLES, name, version, headers, yes=yes)
 
 
 @config_variables.command()
-@name_argument
+@VARIABLES.name_argument
 @pass_session
 def history(session: Session, name: str) -> None:
     """Show what happened to a variable, oldest first, also after it was deleted."""
-    document = connect(session).get(variable_path(name, "/history")).document
-    if session.json:
-        print_json(document)
-        return
-    table = Table(
-        Column("VERSION", right=True),
-        Column("TIME"),
-        Column("AGE", right=True),
-        Column("ACTION"),
-        Column("VALUE", style=lambda cell: "yellow" if cell == "destroyed" else ""),
-        Column("ACTOR"),
-    )
-    now = datetime.now(UTC)
-    table.print([_history_row(entry, now) for entry in document.get("items", [])])
+    secret_verbs.history(session, VARIABLES, name)
 
 
 def _row(item: Mapping[str, Any], now: datetime) -> list[object]:
@@ -323,30 +261,9 @@ def _row(item: Mapping[str, Any], now: datetime) -> list[object]:
     ]
 
 
-def _history_row(entry: Mapping[str, Any], now: datetime) -> list[object]:
-    action = str(entry.get("action", ""))
-    if entry.get("from_version"):
-        action = f"{action} (value of {entry['from_version']})"
-    time, actor = entry.get("time"), entry.get("actor") or {}
-    who = f"{actor.get('type', '')}/{actor.get('id', '')}"
-    return [entry.get("version"), absolute(time), age(time, now), action, entry.get("value_state") or "", who]
-
-
 def _done(session: Session, what: str, answer: Answer) -> None:
-    """Tell of a change: its new version, or all of it as JSON."""
-    if session.json:
-        print_json(_with_etag(answer))
-        return
-    found = answer.document
-    kind = "sensitive" if found.get("sensitive") else "not sensitive"
-    before = " (carried out before, with the same key)" if answer.replayed else ""
-    click.echo(
-        f"{styled(what, 'green')} {clean(str(found.get('name')))}  version {found.get('version')}, {kind}{before}"
-    )
-
-
-def _with_etag(answer: Answer) -> dict[str, Any]:
-    return {**answer.document, "etag": answer.etag}
+    kind = "sensitive" if answer.document.get("sensitive") else "not sensitive"
+    secret_verbs.told(session, what, answer, kind)
 
 
 def _yes_no(value: object) -> str:
