@@ -36,7 +36,7 @@ from libs.common.events.git_token import (
     GitTokenVersionDestroyed,
 )
 from libs.common.events.secret import SealedRef
-from libs.common.events.token import TokenIssued
+from libs.common.events.token import SigningKeysChanged, TokenIssued
 
 METADATA: Final = Metadata(
     id="01936c2f-8a10-7c3e-9b1a-2f6d5e4c3b2a",
@@ -90,6 +90,10 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
     (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
+    (
+        SigningKeysChanged(("2026a", "2026b"), "2026b", added=("2026b",), removed=("2025b",)),
+        Resource("signing_keys", "jwt"),
+    ),
     (
         EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),
         Resource("encryption_key", "mk-fedcba9876543210"),

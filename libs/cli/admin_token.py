@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from libs.common.auth.tokens import TokenKeys, TokenVerifier, token_claims
+from libs.common.auth.token_keys import TokenKeys
+from libs.common.auth.tokens import TokenVerifier, token_claims
 from libs.common.clock import Clock, SystemClock
 from libs.common.errors import KtError
 from libs.common.ids import Uuid7Factory
-from libs.common.secret import Secret
-from libs.common.settings import secret_from_environment
+from libs.common.settings import secret_from_environment, secret_from_file
 from libs.engines.home import JWT_KEYS, Home
 
 VALID_DAYS: Final = 365
@@ -37,7 +37,7 @@ def mint_admin_token(home: Home, clock: Clock | None = None) -> str:
         KtError: ``misconfigured`` when the JWT keys can't be used.
     """
     clock = clock or SystemClock()
-    keys = TokenKeys.parse(secret_from_environment(JWT_KEYS) or Secret(home.jwt_keys.read_bytes()))
+    keys = _keys(home)
     return _kept(home, keys, clock) or keys.sign(
         token_claims(
             token_id=Uuid7Factory(clock).new(),
@@ -49,6 +49,13 @@ def mint_admin_token(home: Home, clock: Clock | None = None) -> str:
             references=("*",),
         )
     )
+
+
+def _keys(home: Home) -> TokenKeys:
+    given = secret_from_environment(JWT_KEYS)
+    if given is not None:
+        return TokenKeys.parse(given)
+    return TokenKeys.parse(secret_from_file(home.jwt_keys, str(home.jwt_keys)), str(home.jwt_keys))
 
 
 def _kept(home: Home, keys: TokenKeys, clock: Clock) -> str | None:

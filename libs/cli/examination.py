@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from libs.cli.discovery import connect, find_url
 from libs.cli.documents import print_json
-from libs.cli.running import home_at
+from libs.cli.running import home_at, signing_keys_line
 from libs.cli.session import Session
 from libs.cli.terminal import clean, styled
 from libs.common.errors import Exit, KtError
@@ -156,15 +156,26 @@ def _api(session: Session) -> Iterator[Finding]:
     try:
         url = find_url(session)
         client = connect(session, timeout=5.0, attempts=1)
-        client.get("/readyz")
+        ready = client.get("/readyz").document
     except KtError as error:
         state = NOTE if error.code == "misconfigured" and not session.home.exists() else WRONG
         yield Finding("api", state, error.detail, error.hint)
         return
     yield Finding("api", OK, f"{url} is ready")
+    yield from _signing_keys(ready.get("signing_keys"))
     try:
         client.get("/v1/config-variables", {"limit": "1"})
     except KtError as error:
         yield Finding("token", NOTE if error.code == "forbidden" else WRONG, error.detail, error.hint)
     else:
         yield Finding("token", OK, "accepted")
+
+
+def _signing_keys(found: Any) -> Iterator[Finding]:
+    if not isinstance(found, dict):
+        return
+    if isinstance(found.get("refused"), dict):
+        fix = "Correct the file, then `kt reload`; until then the keys before stay in force."
+        yield Finding("JWT keys", WRONG, str(found["refused"].get("detail", "")), fix)
+    else:
+        yield Finding("JWT keys", OK, signing_keys_line(found))

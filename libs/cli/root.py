@@ -16,6 +16,7 @@ ENTRIES: Final = {
     "up": Entry("libs.cli.commands.system:up", "Start everything in this home and stay in the foreground.", _SYSTEM),
     "down": Entry("libs.cli.commands.system:down", "Stop what `kt up` started.", _SYSTEM),
     "status": Entry("libs.cli.commands.system:status", "Show what runs, and whether it is ready.", _SYSTEM),
+    "reload": Entry("libs.cli.commands.system:reload", "Read the JWT keys anew, without a restart.", _SYSTEM),
     "doctor": Entry("libs.cli.commands.doctor:doctor", "Look for what is wrong, and say how to fix it.", _SYSTEM),
     "config-variables": Entry(
         "libs.cli.commands.config_variables:config_variables",

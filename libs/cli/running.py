@@ -17,6 +17,7 @@ from libs.engines import control
 from libs.engines.home import Home
 
 _MIB: Final = 1024 * 1024
+_READINESS_SECONDS: Final = 3.0
 
 
 def home_at(path: Path) -> Home:
@@ -37,10 +38,11 @@ def stop(path: Path) -> None:
 def show_home(session: Session) -> int:
     """Print the processes of the home; the exit code tells whether all is ready."""
     found = control.status(home_at(session.home))
+    readiness = _readiness(found, session)
     if session.json:
-        print_json(_document(found))
+        print_json({**_document(found), "signing_keys": readiness.get("signing_keys")})
     else:
-        _show(found)
+        _show(found, readiness)
     return Exit.OK if found.ready else Exit.UNREACHABLE
 
 
@@ -58,7 +60,7 @@ def show_remote(session: Session) -> int:
     if session.json:
         print_json({"api_url": url, "ready": ready, **found})
     else:
-        print_details([("STATE", _state(ready=ready)), ("API", url), *_parts(found)])
+        print_details([("STATE", _state(ready=ready)), ("API", url), *_parts(found), *_keys(found)])
     return Exit.OK if ready else Exit.UNREACHABLE
 
 
@@ -70,13 +72,41 @@ def _parts(found: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [(str(name).upper(), _state(ready=bool(ready))) for name, ready in services.items()]
 
 
-def _show(found: control.Status) -> None:
+def _keys(found: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """The keys of access tokens, and why a change of them was refused."""
+    keys = found.get("signing_keys")
+    if not isinstance(keys, dict):
+        return []
+    rows: list[tuple[str, object]] = [("JWT KEYS", signing_keys_line(keys))]
+    if isinstance(keys.get("refused"), dict):
+        rows.append(("REFUSED", keys["refused"].get("detail", "")))
+    return rows
+
+
+def signing_keys_line(keys: Mapping[str, Any]) -> str:
+    """``2026a, 2026b (signs)``"""
+    kids = [str(kid) for kid in keys.get("kids", [])]
+    return ", ".join(f"{kid} (signs)" if kid == keys.get("current") else kid for kid in kids)
+
+
+def _readiness(found: control.Status, session: Session) -> Mapping[str, Any]:
+    """What the API of a home says of itself; empty when it does not answer at once."""
+    try:
+        client = HttpClient(found.api_url, None, timeout=_READINESS_SECONDS, attempts=1, trace=session.trace)
+        document = client.get("/readyz").document
+    except KtError as error:
+        document = error.extra
+    return document if isinstance(document, dict) else {}
+
+
+def _show(found: control.Status, readiness: Mapping[str, Any]) -> None:
     print_details(
         [
             ("STATE", _state(ready=found.ready)),
             ("API", found.api_url),
             ("HOME", found.home),
             ("MEMORY", _mebibytes(found.memory_bytes)),
+            *_keys(readiness),
         ]
     )
     print()

@@ -56,11 +56,19 @@ def secret_from_environment(name: str) -> Secret | None:
     if value and path:
         raise KtError("misconfigured", f"{name} and {name}_FILE are both set; expected one of them.")
     if path:
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise KtError(
-                "misconfigured", f"The file named by {name}_FILE can't be read: {error.strerror}."
-            ) from None
-        return Secret(content.removesuffix(b"\n").removesuffix(b"\r"))
-    return Secret.from_text(value) if value else None
+        return secret_from_file(Path(path), f"The file named by {name}_FILE")
+    # As bytes: a value that is not UTF-8 can't be encoded, and the error would quote it.
+    return Secret(os.fsencode(value)) if value else None
+
+
+def secret_from_file(path: Path, what: str) -> Secret:
+    """The content of a file; one final line break is dropped.
+
+    Raises:
+        KtError: ``misconfigured``, calling the file ``what``.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise KtError("misconfigured", f"{what} can't be read: {error.strerror}.") from None
+    return Secret(content.removesuffix(b"\n").removesuffix(b"\r"))

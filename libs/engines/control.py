@@ -1,4 +1,4 @@
-"""``kt down`` and ``kt status``: what another process can do with a running installation."""
+"""``kt down``, ``kt status`` and ``kt reload``: what another process can do with a running installation."""
 
 from __future__ import annotations
 
@@ -81,6 +81,24 @@ def down(home: Home) -> None:
         if home.supervisor() != supervisor:
             return
     raise KtError("internal", f"The supervisor (process {supervisor}) could not be stopped.")
+
+
+def reload(home: Home) -> None:
+    """Have the api process read its JWT keys anew (SIGHUP). Returns at once; readiness tells what comes of it.
+
+    Raises:
+        KtError: ``not_running``, or ``unavailable`` while the api process is started again.
+    """
+    supervisor = _running(home)
+    entry = home.state().processes.get("api")
+    try:
+        # A process id may have passed to somebody else; a child of this supervisor is its own.
+        if entry is not None and psutil.Process(entry.pid).ppid() == supervisor:
+            os.kill(entry.pid, signal.SIGHUP)
+            return
+    except (psutil.Error, ProcessLookupError):
+        pass
+    raise KtError("unavailable", "The api process is being started again; it reads its keys by that.", "Try again.")
 
 
 def _running(home: Home) -> int:

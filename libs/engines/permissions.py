@@ -61,6 +61,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.cmd.v1.git_token",
                 "kt.cmd.v1.gateway",
                 "kt.cmd.v1.token",
+                "kt.cmd.v1.signing_keys",
                 "kt.keys.v1.transport_key",
                 "kt.keys.v1.sign_client_token",
                 "kt.keys.v1.client_jwks",

@@ -41,6 +41,7 @@ _SERVICE_GRACE: Final = 10.0
 _ENGINE_GRACE: Final = 20.0
 _PROBE_PAUSE: Final = 0.05
 _ROTATE_PAUSE: Final = 10.0
+_TOKEN_PAUSE: Final = 1.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 MintAdminToken = Callable[[Home], str]
@@ -55,8 +56,8 @@ def service_program(service: str) -> tuple[str, ...]:
 class Options:
     """What ``up`` is told by its caller.
 
-    ``say`` gets the lines meant for the user. ``mint_admin_token`` is called once the JWT keys are there; what it
-    returns is kept as ``admin.token``. ``program`` is the command line of a service.
+    ``say`` gets the lines meant for the user. ``mint_admin_token`` is called once the JWT keys are there and every
+    second from then on; what it returns is kept as ``admin.token``. ``program`` is the command line of a service.
     """
 
     environment: Mapping[str, str]
@@ -99,6 +100,7 @@ class _Supervisor:
         self._nats_url = ""
         self._ready = False
         self._running: dict[str, Supervised] = {}
+        self._token_problem = ""
         self._postgres = PostgresServer(home.postgres, home.log("postgres"))
 
     async def start(self, nats_port: int) -> None:
@@ -127,13 +129,29 @@ class _Supervisor:
         await self._until_ready()
 
     async def tend(self, stopping: asyncio.Event) -> None:
-        """Keep the log files small until it is time to stop."""
-        while not stopping.is_set():
-            for name in (*self._running, "supervisor"):
-                with _going_on("log.not_rotated"):
-                    rotate(self._home.log(name))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _ROTATE_PAUSE)
+        """Keep the log files small and the admin token valid until it is time to stop."""
+        await asyncio.gather(
+            _every(_ROTATE_PAUSE, stopping, self._rotate_logs),
+            _every(_TOKEN_PAUSE, stopping, self._keep_admin_token),
+        )
+
+    def _rotate_logs(self) -> None:
+        for name in (*self._running, "supervisor"):
+            with _going_on("log.not_rotated"):
+                rotate(self._home.log(name))
+
+    def _keep_admin_token(self) -> None:
+        """The keys that signed it may have been replaced. One that somebody took away stays away."""
+        with _going_on("admin_token.not_renewed"):
+            if not self._home.admin_token.exists():
+                return
+            try:
+                write_private_if_changed(self._home.admin_token, self._options.mint_admin_token(self._home))
+                self._token_problem = ""
+            except KtError as error:
+                if error.detail != self._token_problem:
+                    log.error("admin_token.not_renewed", extra={"detail": error.detail})  # noqa: TRY400
+                self._token_problem = error.detail
 
     async def stop(self) -> None:
         """The door first, so that nothing new comes in; then the services; then what they stand on."""
@@ -213,6 +231,13 @@ def _going_on(event: str) -> Iterator[None]:
         yield
     except OSError as error:
         log.error(event, extra={"reason": error.strerror})  # noqa: TRY400
+
+
+async def _every(seconds: float, stopping: asyncio.Event, work: Callable[[], None]) -> None:
+    while not stopping.is_set():
+        work()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
 
 
 async def _unless(stopping: asyncio.Event, work: Awaitable[None]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from libs.common.auth.tokens import TokenKeys, TokenVerifier
-from libs.common.clock import SystemClock
+from libs.common.auth.tokens import TokenVerifier
+from libs.common.clock import Clock, SystemClock
 from libs.common.ids import Uuid7Factory
 from libs.common.service import Service, run_service
 from services.api.adapters.gateway_signer import ScopedGatewaySigner, read_seed
@@ -23,8 +25,9 @@ from services.api.application.ports import Bus, GatewaySigner
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.secrets import Secrets
+from services.api.application.signing_keys import KeyChanges, SigningKeys
 from services.api.application.tokens import Tokens
-from services.api.settings import ApiSettings, token_keys_from_environment
+from services.api.settings import ApiSettings, token_keys_from_environment, token_keys_read_again
 
 
 @asynccontextmanager
@@ -32,32 +35,45 @@ async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     signer = ScopedGatewaySigner(read_seed(settings.gateway_signing_seed_file), settings.nats_account)
     nats_url = settings.public_nats_url or settings.nats_url
-    door = build_door(service.client, token_keys_from_environment(), signer, nats_url)
+    clock = SystemClock()
+    signing_keys = SigningKeys(token_keys_from_environment(), token_keys_read_again, clock)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signing_keys.ask)
+    door = build_door(service.client, signing_keys, signer, nats_url, clock)
+    changes = KeyChanges(service.client, door.ids, signing_keys.keys.kids)
+
+    def changed(before: tuple[str, ...]) -> None:
+        door.authentication.forget()
+        changes.add(before, signing_keys.keys.kids)
+
+    signing_keys.changed = changed
+    service.background += [signing_keys.follow, changes.send]
     app = create_app(door, settings.api_max_active)
     with listen(settings.api_host, settings.api_port) as listening:
         service.background.append(HttpServer(app, listening, settings.api_trusted_proxies).run)
         yield
 
 
-def build_door(bus: Bus, keys: TokenKeys, signer: GatewaySigner, nats_url: str) -> Door:
-    clock = SystemClock()
+def build_door(bus: Bus, signing_keys: SigningKeys, signer: GatewaySigner, nats_url: str, clock: Clock) -> Door:
     ids = Uuid7Factory(clock)
-    verifier = TokenVerifier(lambda: keys, clock)
+    verifier = TokenVerifier(lambda: signing_keys.keys, clock)
     boxes = Boxes(bus, time.monotonic)
     return Door(
-        authentication=Authentication(verifier, clock),
+        authentication=Authentication(verifier),
         ids=ids,
         variables=Secrets("config_variable", bus, boxes),
         git_tokens=Secrets("git_token", bus, boxes),
         machine=Machine(bus),
         gateways=Gateways(bus, signer, clock, ids, nats_url),
-        tokens=Tokens(bus, lambda: keys, verifier, clock, ids),
+        tokens=Tokens(bus, lambda: signing_keys.keys, verifier, clock, ids),
         records=Records(bus),
         readiness=Readiness(bus, time.monotonic),
+        signing_keys=signing_keys,
     )
 
 
 def main() -> None:
+    # It asks for the keys to be read anew, and until they are read once there is nothing to do about it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     run_service("api", ApiSettings, compose)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field
 
-from libs.common.auth.tokens import TokenKeys
+from libs.common.auth.token_keys import TokenKeys
 from libs.common.errors import KtError
 from libs.common.settings import ServiceSettings, secret_from_environment
 
@@ -35,4 +36,23 @@ def token_keys_from_environment() -> TokenKeys:
             f"{JWT_KEYS} is not set; without it no token can be verified.",
             f"Set it, or {JWT_KEYS}_FILE, to kid1:secret1; make a secret with `openssl rand -base64 32`.",
         )
-    return TokenKeys.parse(text)
+    return TokenKeys.parse(text, f"The file named by {JWT_KEYS}_FILE" if _keys_file() else JWT_KEYS)
+
+
+def token_keys_read_again() -> TokenKeys:
+    """The same while the process runs, when only a file can have changed.
+
+    Raises:
+        KtError: ``misconfigured`` also when they were given as a value.
+    """
+    if not _keys_file():
+        raise KtError(
+            "misconfigured",
+            f"{JWT_KEYS} was given as a value, which a running process can't read anew; nothing was changed.",
+            f"Restart with the new value, or give the keys in a file, with {JWT_KEYS}_FILE.",
+        )
+    return token_keys_from_environment()
+
+
+def _keys_file() -> str:
+    return os.environ.get(f"{JWT_KEYS}_FILE", "")

@@ -28,6 +28,7 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
         service.rpc.serve(endpoint, secrets.handle, direct=True)
     service.rpc.serve(command.GATEWAY, records.enroll)
     service.rpc.serve(command.TOKEN, records.record_token)
+    service.rpc.serve(command.SIGNING_KEYS, records.record_signing_keys)
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)
     yield
 

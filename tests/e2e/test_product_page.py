@@ -167,7 +167,7 @@ def test_a_missing_environment_variable_fails_at_parse_time(tmp_path: Path, syst
 
 def test_old_and_new_jwt_keys_work_side_by_side(tmp_path: Path) -> None:
     """The page: new tokens carry the latest kid, old tokens stay valid while their kid is in the set."""
-    old, new = "kid1:" + "a" * 40, "kid2:" + "b" * 40
+    old, new = (f"kid{number}:{secrets.token_urlsafe(32)}" for number in (1, 2))
     stage = Stage(tmp_path / "home", {"KEEPTRUSTS_JWT_VERIFICATION_KEYS": old})
     try:
         url = stage.start("up", until="ready ").split()[1]

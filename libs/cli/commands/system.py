@@ -1,4 +1,4 @@
-"""``kt up``, ``kt down``, ``kt status``: the system of one home."""
+"""``kt up``, ``kt down``, ``kt status``, ``kt reload``: the system of one home."""
 
 from __future__ import annotations
 
@@ -59,3 +59,16 @@ def status(session: Session) -> int:
     if session.api_url or (os.environ.get("KEEPTRUSTS_API_URL") and session.home_option is None):
         return running.show_remote(session)
     return running.show_home(session)
+
+
+@click.command(cls=KtCommand, examples=("kt reload",))
+@pass_session
+def reload(session: Session) -> None:
+    """Make the system of this home read its JWT keys anew, without a restart.
+
+    The keys come from the home's jwt.keys, or from the file that KEEPTRUSTS_JWT_VERIFICATION_KEYS_FILE named at the
+    start. Keys that can't be used are refused as a whole, and the ones before stay in force.
+    """
+    from libs.cli import reloading  # noqa: PLC0415
+
+    reloading.reload_keys(session)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import jwt
-
+from libs.common.auth.refusal import Reason, RefusedToken, refused
 from libs.common.auth.scopes import ROLES
+from libs.common.auth.token_keys import ISSUER, TokenKeys
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.names import checked_identity, checked_org
-from libs.common.secret import Secret
 
-ISSUER: Final = "keeptrusts"
-MIN_SECRET_BYTES: Final = 32
-_REQUIRED: Final = ["exp", "iat", "iss", "jti", "sub"]
-_LOGIN_HINT: Final = "Get a token with `kt token issue`, and send it as `Authorization: Bearer …`."
+_END_OF_TIME: Final = 253_402_300_799
+"""The last second that a calendar of four-digit years has: what ends later never ends."""
+
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,68 +36,6 @@ class Principal:
     expires_at: int = 0
 
 
-class TokenKeys:
-    """The verification keys; the last one signs.
-
-    ``parse`` takes the form of ``KEEPTRUSTS_JWT_VERIFICATION_KEYS``: ``kid1:secret1,kid2:secret2``.
-    """
-
-    def __init__(self, keys: dict[str, Secret]) -> None:
-        self._keys = keys
-        self.current = list(keys)[-1]
-
-    @classmethod
-    def parse(cls, text: Secret) -> TokenKeys:
-        """Raises: KtError ``misconfigured``, naming the place and what was expected, never a secret."""
-        keys: dict[str, Secret] = {}
-        form = "expected kid1:secret1,kid2:secret2"
-        try:
-            entries = text.reveal().decode().strip().split(",")
-        except UnicodeDecodeError:
-            raise _bad_keys(f"they are not text; {form}") from None
-        for number, entry in enumerate(entries, 1):
-            kid, colon, secret = entry.strip().partition(":")
-            if not colon or not kid:
-                raise _bad_keys(f"entry {number} has no key id; {form}")
-            if kid in keys:
-                raise _bad_keys(f"entry {number} repeats a key id; each may stand once")
-            if len(secret.encode()) < MIN_SECRET_BYTES:
-                raise _bad_keys(f"the secret of entry {number} is shorter than {MIN_SECRET_BYTES} bytes (256 bits)")
-            keys[kid] = Secret.from_text(secret)
-        return cls(keys)
-
-    def sign(self, claims: dict[str, Any]) -> str:
-        return jwt.encode(claims, self._keys[self.current].reveal(), algorithm="HS256", headers={"kid": self.current})
-
-    def verify(self, token: str) -> dict[str, Any]:
-        """The claims of a valid token.
-
-        Raises:
-            KtError: ``unauthenticated``, saying why: expired, unknown kid, wrong algorithm, malformed.
-        """
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
-            raise unauthenticated("The token is not a JWT.") from None
-        if header.get("alg") != "HS256":
-            raise unauthenticated("The token is not signed with HS256.")
-        kid = header.get("kid")
-        key = self._keys.get(kid) if isinstance(kid, str) else None
-        if key is None:
-            raise unauthenticated("The token was signed with a key that is not in the verification set.")
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key.reveal(),
-                algorithms=["HS256"],
-                issuer=ISSUER,
-                options={"require": _REQUIRED, "verify_aud": False, "verify_exp": False, "verify_iat": False},
-            )
-        except jwt.InvalidTokenError as error:
-            raise unauthenticated(f"The token is not valid ({type(error).__name__}).") from None
-        return claims
-
-
 class TokenVerifier:
     """From a bearer token to a :class:`Principal`."""
 
@@ -105,20 +44,41 @@ class TokenVerifier:
         self._clock = clock
 
     def verify(self, token: str) -> Principal:
-        """Raises: KtError ``unauthenticated``."""
-        claims = self._keys().verify(token)
-        expires, role, references = claims["exp"], claims.get("role"), claims.get("refs", ["*"])
-        if not isinstance(expires, int) or expires <= self._clock.now().timestamp():
-            raise unauthenticated("The token has expired.")
-        if not isinstance(role, str) or role not in ROLES:
-            raise unauthenticated("The token names no role that exists.")
-        if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
-            raise unauthenticated("The token's list of references is not a list of text.")
-        try:
-            subject, org = checked_identity(str(claims["sub"])), checked_org(str(claims.get("org", "")))
-        except KtError:
-            raise unauthenticated("The token names no subject or org.") from None
-        return Principal(subject, org, role, ROLES[role], str(claims["jti"]), tuple(references), expires)
+        """Raises: RefusedToken ``unauthenticated``."""
+        principal = _principal(self._keys().verify(token))
+        self.check_expiry(principal)
+        return principal
+
+    def check_expiry(self, principal: Principal) -> None:
+        """Raises: RefusedToken ``unauthenticated``."""
+        if principal.expires_at <= self._clock.now().timestamp():
+            raise refused(Reason.EXPIRED, "The token has expired.", principal)
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    expires, role, references = claims["exp"], claims.get("role"), claims.get("refs", ["*"])
+    if not isinstance(expires, int):
+        raise _unclear("The token's expiry is not a whole number of seconds.")
+    if not isinstance(role, str) or role not in ROLES:
+        raise _unclear("The token names no role that exists.")
+    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
+        raise _unclear("The token's list of references is not a list of text.")
+    try:
+        subject, org = checked_identity(str(claims["sub"])), checked_org(str(claims.get("org", "")))
+    except KtError:
+        raise _unclear("The token names no subject or org.") from None
+    if not claims["jti"]:
+        raise _unclear("The token's id (jti) is empty.")
+    token_id, ends = plain_token_id(str(claims["jti"])), min(expires, _END_OF_TIME)
+    return Principal(subject, org, role, ROLES[role], token_id, tuple(references), ends)
+
+
+def plain_token_id(jti: str) -> str:
+    """The id of a token as it stands in subjects and tables: ``jti`` itself, or a digest of one that could not.
+
+    Tokens that were issued here have an id of the first kind; others may be signed elsewhere with the same key.
+    """
+    return jti if _PLAIN_ID.fullmatch(jti) else f"jti-{hashlib.sha256(jti.encode(errors='replace')).hexdigest()[:40]}"
 
 
 def token_claims(
@@ -140,13 +100,5 @@ def token_claims(
     return claims
 
 
-def unauthenticated(detail: str) -> KtError:
-    return KtError("unauthenticated", detail, _LOGIN_HINT)
-
-
-def _bad_keys(problem: str) -> KtError:
-    return KtError(
-        "misconfigured",
-        f"KEEPTRUSTS_JWT_VERIFICATION_KEYS can't be used: {problem}.",
-        "Make a secret with `openssl rand -base64 32`.",
-    )
+def _unclear(detail: str) -> RefusedToken:
+    return refused(Reason.INVALID_CLAIMS, detail)

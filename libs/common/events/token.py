@@ -1,4 +1,4 @@
-"""What happens to access tokens. The token itself is never part of an event."""
+"""What happens to access tokens and to the keys that sign them. Neither is ever part of an event."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ class TokenIssued:
     expires_at: int
     key_id: str
     references: tuple[str, ...]
+
+
+@REGISTRY.event("kt.signing_keys.changed.v1", action="change", category="access_management")
+@dataclass(frozen=True, slots=True)
+class SigningKeysChanged:
+    """The keys of access tokens, by key id, in their order: all of ``kids`` verify, ``current`` signs."""
+
+    kids: tuple[str, ...]
+    current: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]

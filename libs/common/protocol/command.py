@@ -70,6 +70,19 @@ class RecordToken(Message):
     references: tuple[str, ...]
 
 
+class RecordSigningKeys(Message):
+    """Put on record which keys of access tokens are in force, by key id; the last one signs.
+
+    ``before`` are those the same process had until now; empty at its start. Of several processes that make the same
+    change one gets it on record.
+    """
+
+    command_id: str
+    caller: Caller
+    before: tuple[str, ...]
+    kids: tuple[str, ...]
+
+
 class RecordKeyRotation(Message):
     """Put on record that an org's keys were wrapped anew under another master key."""
 
@@ -96,6 +109,9 @@ SECRETS: Final[Mapping[str, Endpoint[SecretCommand, SecretOutcome]]] = MappingPr
 
 GATEWAY = Endpoint("kt.cmd.v1.gateway", _QUEUE, EnrollGateway, Recorded, "Enroll a gateway")
 TOKEN = Endpoint("kt.cmd.v1.token", _QUEUE, RecordToken, Recorded, "Record the issue of a token")
+SIGNING_KEYS = Endpoint(
+    "kt.cmd.v1.signing_keys", _QUEUE, RecordSigningKeys, Recorded, "Record a change of the keys of access tokens"
+)
 ENCRYPTION_KEY = Endpoint(
     "kt.cmd.v1.encryption_key", _QUEUE, RecordKeyRotation, Recorded, "Record a rotation of the master key"
 )

@@ -6,8 +6,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Final
 
-from libs.common.auth.tokens import Principal, TokenVerifier, unauthenticated
-from libs.common.clock import Clock
+from libs.common.auth.tokens import Principal, TokenVerifier
 
 MAX_REMEMBERED: Final = 1024
 
@@ -16,10 +15,13 @@ class Authentication:
     """Verifies a token once and remembers it by its SHA-256, because callers send the same one with each request and
     verifying costs as much as all else that is done for a read. Its expiry is checked every time."""
 
-    def __init__(self, verifier: TokenVerifier, clock: Clock) -> None:
+    def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
-        self._clock = clock
         self._remembered: OrderedDict[bytes, Principal] = OrderedDict()
+
+    def forget(self) -> None:
+        """Verify every token anew: other keys are in force."""
+        self._remembered.clear()
 
     def verify(self, token: str) -> Principal:
         """Raises: KtError ``unauthenticated``."""
@@ -29,7 +31,6 @@ class Authentication:
             known = self._remembered[digest] = self._verifier.verify(token)
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
-        elif known.expires_at <= self._clock.now().timestamp():
-            del self._remembered[digest]
-            raise unauthenticated("The token has expired.")
+        else:
+            self._verifier.check_expiry(known)
         return known

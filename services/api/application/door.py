@@ -11,6 +11,7 @@ from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.secrets import Secrets
+from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
 
 
@@ -25,3 +26,4 @@ class Door:
     tokens: Tokens
     records: Records
     readiness: Readiness
+    signing_keys: SigningKeys

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from libs.common.auth.scopes import CLIENT_ROLE
-from libs.common.auth.tokens import ISSUER, Principal, TokenKeys, TokenVerifier, token_claims
+from libs.common.auth.token_keys import ISSUER, TokenKeys
+from libs.common.auth.tokens import Principal, TokenVerifier, token_claims
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey

@@ -1,4 +1,4 @@
-"""Commands that put on record what another part did: gateways, tokens, the master key."""
+"""Commands that put on record what another part did: gateways, tokens and their keys, the master key."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Final
 
 from libs.common.events import Resource
 from libs.common.names import checked_identity
-from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordToken
+from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordSigningKeys, RecordToken
 from services.command.application.aggregates import Aggregates
 from services.command.domain.encryption_key import ENCRYPTION_KEY, RecordRotation
 from services.command.domain.gateway import GATEWAY, Enroll
+from services.command.domain.signing_keys import SIGNING_KEYS, RecordKeys
 from services.command.domain.token import TOKEN, Issue
 
 MASTER_KEY: Final = Resource("encryption_key", "master")
+TOKEN_KEYS: Final = Resource("signing_keys", "jwt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,13 @@ class Records:
         resource = Resource("token", checked_identity(request.token_id))
         command = Issue(request.role, request.name, request.expires_at, request.key_id, request.references)
         sequence = await self.aggregates.carry_out(TOKEN, command, resource, request.caller, request.command_id)
+        return Recorded(sequence=sequence)
+
+    async def record_signing_keys(self, _subject: str, request: RecordSigningKeys) -> Recorded:
+        command = RecordKeys(request.before, request.kids)
+        sequence = await self.aggregates.carry_out(
+            SIGNING_KEYS, command, TOKEN_KEYS, request.caller, request.command_id
+        )
         return Recorded(sequence=sequence)
 
     async def record_key_rotation(self, _subject: str, request: RecordKeyRotation) -> Recorded:

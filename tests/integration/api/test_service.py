@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from nats.aio.msg import Msg
 
-from libs.common.auth.tokens import TokenKeys, token_claims
+from libs.common.auth.token_keys import TokenKeys
+from libs.common.auth.tokens import token_claims
 from libs.common.errors import Exit
 from libs.common.messaging.identities import NkeyKind, credentials, new_seed, public_key
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient, answer
@@ -28,7 +31,7 @@ from libs.common.subjects import gateway_subject
 from tests.engines import Bus, eventually
 from tests.unit.api.system import TRANSPORT, boxed_reply, outcome, view
 
-JWT_SECRET = "j" * 40
+JWT_SECRET = "Kq3v-8Zt_mWc5yRb2xNe7uJf4sLd9gPh1oTa6iVkQ0c"
 KEYS = TokenKeys({"kid1": Secret.from_text(JWT_SECRET)})
 VALUE = "sk-proj-unique-value-7d1f0a55c2"
 SIGNED = "signed.for.client"
@@ -160,6 +163,7 @@ async def play_all(bus: Bus) -> None:
             command.CONFIG_VARIABLE: stored,
             command.GATEWAY: lambda _: command.Recorded(sequence=1),
             command.TOKEN: lambda _: command.Recorded(sequence=1),
+            command.SIGNING_KEYS: lambda _: command.Recorded(sequence=1),
         },
     )
     await play(
@@ -283,6 +287,59 @@ async def test_without_the_others_it_runs_and_says_who_is_missing(nats_server: B
     assert (created.status, created.json()["code"]) == (503, "unavailable")
 
 
+async def test_keys_are_read_anew_on_sighup_while_requests_go_on(nats_server: Bus, tmp_path: Path) -> None:
+    await play_all(nats_server)
+    file, new_secret = tmp_path / "jwt.keys", "vW4mZ8qTxR2kLp6sYc9nFb3hJg7eUa1oWiD5d0Qk_t7e"
+    file.write_text(f"kid1:{JWT_SECRET}\n")
+    given = {"KEEPTRUSTS_JWT_VERIFICATION_KEYS": None, "KEEPTRUSTS_JWT_VERIFICATION_KEYS_FILE": str(file)}
+    async with running_api(nats_server, tmp_path, **given) as api:
+        await eventually(lambda: _is_ready(api), within=10)
+        statuses: list[int] = []
+        done = asyncio.Event()
+
+        async def ask_on(bearer: str) -> None:
+            while not done.is_set():
+                statuses.append((await api.ask("GET", PATH, bearer=bearer)).status)
+
+        async def reloaded(text: str) -> dict[str, Any]:
+            before = (await api.ask("GET", "/readyz")).json()["signing_keys"]
+            file.write_text(text)
+            api.process.send_signal(signal.SIGHUP)
+
+            async def told() -> bool:
+                return bool((await api.ask("GET", "/readyz")).json()["signing_keys"] != before)
+
+            await eventually(told)
+            found: dict[str, Any] = (await api.ask("GET", "/readyz")).json()["signing_keys"]
+            return found
+
+        load = [asyncio.create_task(ask_on(ADMIN)) for _ in range(2)]
+        both = f"kid1:{JWT_SECRET},kid2:{new_secret}"
+        assert (await reloaded(both))["kids"] == ["kid1", "kid2"]
+        issued = (await api.ask("POST", "/v1/tokens", {"role": "admin", "name": "new"})).json()["token"]
+        assert jwt.get_unverified_header(issued)["kid"] == "kid2"
+        for text, said in (
+            (f'{both},"kid3:{new_secret}"', "entry 3"),
+            (both.encode("utf-16").decode("latin-1"), "encoded"),
+        ):
+            found = await reloaded(text)
+            assert (found["kids"], said in found["refused"]["detail"]) == (["kid1", "kid2"], True)
+        load.append(asyncio.create_task(ask_on(issued)))
+        await asyncio.sleep(0.1)
+        done.set()
+        await asyncio.gather(*load)
+        assert (set(statuses), len(statuses) > 20) == ({200}, True)
+        assert (await reloaded(f"kid2:{new_secret}"))["kids"] == ["kid2"]
+        assert (await api.ask("GET", PATH, bearer=ADMIN)).json()["reason"] == "unknown_key"
+        assert (await api.ask("GET", PATH, bearer=issued)).status == 200
+    log = api.log.read_text()
+    assert [line["in_force"] for line in api.lines() if line["event"] == "signing_keys.refused"] == [
+        ["kid1", "kid2"]
+    ] * 2
+    assert JWT_SECRET not in log
+    assert new_secret not in log
+
+
 async def test_a_bus_that_is_gone_is_told_at_once_and_comes_back(api: Api, nats_server: Bus) -> None:
     await nats_server.kill()
     await eventually(lambda: _answers(api, 503), within=10)
@@ -294,7 +351,7 @@ async def test_a_bus_that_is_gone_is_told_at_once_and_comes_back(api: Api, nats_
     ("changes", "code", "said"),
     [
         ({"KEEPTRUSTS_JWT_VERIFICATION_KEYS": None}, Exit.USAGE, "KEEPTRUSTS_JWT_VERIFICATION_KEYS is not set"),
-        ({"KEEPTRUSTS_JWT_VERIFICATION_KEYS": "kid1:short-secret"}, Exit.USAGE, "shorter than 32 bytes"),
+        ({"KEEPTRUSTS_JWT_VERIFICATION_KEYS": "kid1:short-secret"}, Exit.USAGE, "key material"),
         ({"KEEPTRUSTS_API_PORT": "70000"}, Exit.USAGE, "KEEPTRUSTS_API_PORT"),
         ({"KEEPTRUSTS_API_HOST": "203.0.113.1"}, Exit.USAGE, "can't listen on 203.0.113.1"),
         ({"KEEPTRUSTS_GATEWAY_SIGNING_SEED_FILE": "/nowhere"}, Exit.USAGE, "GATEWAY_SIGNING_SEED_FILE"),

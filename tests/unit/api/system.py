@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from libs.common.auth.tokens import TokenKeys, TokenVerifier, token_claims
+from libs.common.auth.token_keys import TokenKeys
+from libs.common.auth.tokens import TokenVerifier, token_claims
 from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey, BoxPublicKey
 from libs.common.messaging.connection import REQUEST_TIMEOUT_S
@@ -26,6 +27,7 @@ from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.secrets import Secrets
+from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
 from tests.unit.api.http import Answer, request
 
@@ -103,7 +105,7 @@ class System:
         verifier, ids = TokenVerifier(lambda: KEYS, FixedClock()), CountingIds()
         boxes = Boxes(self.bus, lambda: self.elapsed)
         self.door = Door(
-            authentication=Authentication(verifier, FixedClock()),
+            authentication=Authentication(verifier),
             ids=ids,
             variables=Secrets("config_variable", self.bus, boxes),
             git_tokens=Secrets("git_token", self.bus, boxes),
@@ -112,6 +114,7 @@ class System:
             tokens=Tokens(self.bus, lambda: KEYS, verifier, FixedClock(), ids),
             records=Records(self.bus),
             readiness=Readiness(self.bus, lambda: self.elapsed),
+            signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
         )
         self.app = create_app(self.door, max_active)
 

@@ -12,7 +12,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from libs.common.auth.scopes import ROLES
-from libs.common.auth.tokens import TokenKeys, TokenVerifier, token_claims
+from libs.common.auth.token_keys import TokenKeys
+from libs.common.auth.tokens import TokenVerifier, token_claims
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.secret import Secret
@@ -182,7 +183,7 @@ class Counting(TokenVerifier):
 def test_a_token_is_verified_once_and_its_expiry_each_time() -> None:
     clock = Moving()
     verifier = Counting(lambda: KEYS, clock)
-    authentication, token = Authentication(verifier, clock), token_for("admin", ttl=timedelta(minutes=1))
+    authentication, token = Authentication(verifier), token_for("admin", ttl=timedelta(minutes=1))
 
     assert authentication.verify(token) == authentication.verify(token)
     assert verifier.asked == 1
@@ -195,7 +196,7 @@ def test_a_token_is_verified_once_and_its_expiry_each_time() -> None:
 
 def test_a_token_that_was_refused_is_not_remembered() -> None:
     verifier = Counting(lambda: KEYS, Moving())
-    authentication = Authentication(verifier, Moving())
+    authentication = Authentication(verifier)
 
     for _ in range(2):
         with pytest.raises(KtError):
@@ -206,7 +207,7 @@ def test_a_token_that_was_refused_is_not_remembered() -> None:
 
 def test_only_so_many_tokens_are_remembered() -> None:
     verifier = Counting(lambda: KEYS, Moving())
-    authentication = Authentication(verifier, Moving())
+    authentication = Authentication(verifier)
     first = token_for("admin")
 
     authentication.verify(first)

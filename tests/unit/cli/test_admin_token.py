@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from libs.cli.admin_token import VALID_DAYS, mint_admin_token
-from libs.common.auth.tokens import TokenKeys, TokenVerifier
+from libs.common.auth.token_keys import TokenKeys
+from libs.common.auth.tokens import TokenVerifier
 from libs.common.secret import Secret
 from libs.engines.home import JWT_KEYS, Home
 

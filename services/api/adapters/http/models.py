@@ -17,6 +17,7 @@ from services.api.adapters.http.fields import (
     ReferenceGlobs,
     References,
 )
+from services.api.application import signing_keys
 from services.api.application.gateways import BusIdentity
 from services.api.application.machine import Resolved
 from services.api.application.tokens import Issued
@@ -238,6 +239,36 @@ class Events(BaseModel):
     next_cursor: str | None
 
 
+class RefusedKeys(BaseModel):
+    """Keys that were to come into force and could not be used: why, and when that was found."""
+
+    detail: str
+    at: str
+
+
+class SigningKeySet(BaseModel):
+    """The keys of access tokens in force, by key id: all of ``kids`` verify, ``current`` signs.
+
+    ``refused`` tells of a later attempt to read them that changed nothing.
+    """
+
+    current: str
+    kids: list[str]
+    read_at: str
+    refused: RefusedKeys | None
+
+    @classmethod
+    def of(cls, status: signing_keys.Status) -> SigningKeySet:
+        refused = status.refused
+        return cls(
+            current=status.current,
+            kids=list(status.kids),
+            read_at=status.read_at,
+            refused=None if refused is None else RefusedKeys(detail=refused.detail, at=refused.at),
+        )
+
+
 class Ready(BaseModel):
     ready: bool
     services: dict[str, bool]
+    signing_keys: SigningKeySet

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from libs.common.auth.tokens import unauthenticated
+from libs.common.auth.refusal import unauthenticated
 from libs.common.errors import KtError
 from libs.common.names import looks_like_secret
 from services.api.adapters.http.body import JSON, MERGE_PATCH, read_json

@@ -8,7 +8,7 @@ from libs.common.errors import KtError
 from services.api.adapters.http.contract import public
 from services.api.adapters.http.dependencies import TheDoor
 from services.api.adapters.http.metrics import CONTENT_TYPE, Metrics
-from services.api.adapters.http.models import Ready
+from services.api.adapters.http.models import Ready, SigningKeySet
 from services.api.adapters.http.responses import NO_STORE, respond
 from services.api.adapters.http.route import ApiRoute
 
@@ -23,12 +23,17 @@ async def get_health() -> Response:
 
 @router.get("/readyz", response_model=Ready, **public("unavailable"))
 async def get_readiness(door: TheDoor) -> Response:
-    """200 when every service behind the door answers; else 503, naming those that do not."""
-    services = dict(await door.readiness.services())
+    """200 when every service behind the door answers; else 503, naming those that do not.
+
+    `signing_keys` names the keys of access tokens in force. That a change of them was refused is told there and does
+    not make the system less ready: it goes on with those it has.
+    """
+    services, keys = dict(await door.readiness.services()), SigningKeySet.of(door.signing_keys.status)
     silent = [service for service, ready in services.items() if not ready]
     if silent:
-        raise KtError("unavailable", f"Not ready: {', '.join(silent)}.", extra={"ready": False, "services": services})
-    return respond(Ready(ready=True, services=services), store=False)
+        extra = {"ready": False, "services": services, "signing_keys": keys.model_dump()}
+        raise KtError("unavailable", f"Not ready: {', '.join(silent)}.", extra=extra)
+    return respond(Ready(ready=True, services=services, signing_keys=keys), store=False)
 
 
 @router.get("/metrics", response_class=Response, **public())
