@@ -13,8 +13,11 @@ from libs.common.events.config_variable import (
     ConfigVariableRevealed,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
+    ConfigVariableTakenOver,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
+    LegacyRowResolved,
+    LegacyRowRevealed,
 )
 from libs.common.events.encryption_key import EncryptionKeyRotated
 from libs.common.events.gateway import (
@@ -68,6 +71,7 @@ _GATEWAY = Resource("gateway", "keeptrusts-proxy")
 
 EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableCreated(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
+    (ConfigVariableTakenOver(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
     (ConfigVariableUpdated("OpenAI key of the search team", sensitive=True), _variable(1)),
     (ConfigVariableRotated(2, _SEALED), _variable(2)),
     (ConfigVariableRolledBack(3, 1, _SEALED), _variable(3)),
@@ -76,6 +80,8 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableResolved(2, "rotation"), _variable(2)),
     (ConfigVariableResolveFailed("not_found", "startup"), _variable()),
     (ConfigVariableRevealed(1), _variable(1)),
+    (LegacyRowResolved("startup"), _variable()),
+    (LegacyRowRevealed(), _variable()),
     (GitTokenCreated(1, "Read access to the gateway configuration", sensitive=True, sealed=_SEALED), _git_token(1)),
     (GitTokenUpdated("Read access, expires in March", sensitive=True), _git_token(1)),
     (GitTokenRotated(2, _SEALED), _git_token(2)),

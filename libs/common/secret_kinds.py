@@ -14,6 +14,7 @@ from libs.common.events.config_variable import (
     ConfigVariableResolveFailed,
     ConfigVariableRolledBack,
     ConfigVariableRotated,
+    ConfigVariableTakenOver,
     ConfigVariableUpdated,
     ConfigVariableVersionDestroyed,
 )
@@ -43,7 +44,8 @@ from libs.common.events.secret import (
 class SecretKind:
     """``name`` is the aggregate on the stream, the resource type in events, and what a sealed value is bound to.
 
-    ``noun`` and ``command`` are for sentences. A kind that is ``always_sensitive`` is never shown by the API.
+    ``noun`` and ``command`` are for sentences. A kind that is ``always_sensitive`` is never shown by the API. A kind of
+    which the earlier system has plaintext rows knows the event by which one of them is ``taken_over``.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SecretKind:
     version_destroyed: type[SecretVersionDestroyed]
     resolved: type[SecretResolved]
     resolve_failed: type[SecretResolveFailed]
+    taken_over: type[SecretCreated] | None = None
 
 
 CONFIG_VARIABLE: Final = SecretKind(
@@ -73,6 +76,7 @@ CONFIG_VARIABLE: Final = SecretKind(
     version_destroyed=ConfigVariableVersionDestroyed,
     resolved=ConfigVariableResolved,
     resolve_failed=ConfigVariableResolveFailed,
+    taken_over=ConfigVariableTakenOver,
 )
 
 GIT_TOKEN: Final = SecretKind(

@@ -9,7 +9,15 @@ from typing import Final
 
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _COMMON: Final = ("KEEPTRUSTS_LOG_LEVEL",)
-_OF_SERVICE: Final[Mapping[str, tuple[str, ...]]] = {"api": ("KEEPTRUSTS_PUBLIC_NATS_URL",)}
+_OF_SERVICE: Final[Mapping[str, tuple[str, ...]]] = {
+    "api": ("KEEPTRUSTS_PUBLIC_NATS_URL",),
+    "keys": (
+        "KEEPTRUSTS_LEGACY_POSTGRES_DSN",
+        "KEEPTRUSTS_LEGACY_POSTGRES_DSN_FILE",
+        "KEEPTRUSTS_LEGACY_TABLE",
+        "KEEPTRUSTS_LEGACY_ORG",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.keys.v1.sign_client_token",
                 "kt.keys.v1.client_jwks",
                 "kt.keys.v1.status",
+                "kt.keys.v1.legacy_status",
                 "kt.resolver.v1.resolve",
                 "kt.resolver.v1.reveal",
                 "kt.resolver.v1.get",
@@ -82,6 +83,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             publish=(
                 "kt.keys.v1.seal",
                 "kt.keys.v1.reseal",
+                "kt.keys.v1.take_over",
                 ALL_EVENTS,
                 *_read(EVENTS),
                 *_newest(EVENTS),
@@ -109,6 +111,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             ),
             publish=(
                 "kt.keys.v1.open",
+                "kt.keys.v1.legacy_rows",
                 "kt.keys.v1.client_jwks",
                 ALL_ACCESS,
                 *_read(EVENTS),

@@ -10,10 +10,13 @@ from typing import Final
 
 from libs.common.clock import SystemClock
 from libs.common.ids import Uuid7Factory
+from libs.common.legacy_table import TableName
+from libs.common.names import checked_org
 from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.service import Service, run_service
 from libs.common.stream_reader import stream_range
+from services.keys.adapters.legacy_table import PostgresLegacyClaims, PostgresLegacyTable, open_legacy_pool
 from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotationNotices, PostgresSealedStore
 from services.keys.adapters.projection import KeysProjection
 from services.keys.adapters.recorder import BusRotationRecorder
@@ -23,13 +26,20 @@ from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.destruction import Sweeper
 from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
+from services.keys.application.legacy import LegacyRows, RowRemover
 from services.keys.application.notices import NoticeSender
 from services.keys.application.open_keyring import open_keyring
 from services.keys.application.opening import Opening
+from services.keys.application.ports import LegacyTable
 from services.keys.application.sealing import Sealing
 from services.keys.application.status import Status
 from services.keys.application.succession import Succession
-from services.keys.settings import KeysSettings, MasterKeys, master_keys_from_environment
+from services.keys.settings import (
+    KeysSettings,
+    MasterKeys,
+    legacy_dsn_from_environment,
+    master_keys_from_environment,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +51,8 @@ POOL_SIZE: Final = 8
 @asynccontextmanager
 async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[None]:
     masters = master_keys_from_environment()
-    async with open_pool(settings.postgres_dsn, SCHEMA, POOL_SIZE) as pool:
-        endpoints = await build_endpoints(pool, masters)
+    async with open_pool(settings.postgres_dsn, SCHEMA, POOL_SIZE) as pool, legacy_table(settings) as table:
+        endpoints = await build_endpoints(pool, masters, settings.legacy_org, table)
         endpoints.serve(service.rpc)
         projection = KeysProjection()
         runner = ProjectionRunner(service.nc, pool, projection)
@@ -60,11 +70,28 @@ async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[Non
             service.rpc.decline,
         )
         service.background += [runner.run, sweeper.run, sender.run, succession.run]
+        if table is not None:
+            service.background.append(RowRemover(table, PostgresLegacyClaims(pool, SystemClock())).run)
         service.positions = lambda: {projection.name: runner.position}
         yield
 
 
-async def build_endpoints(pool: Pool, masters: MasterKeys) -> KeysEndpoints:
+@asynccontextmanager
+async def legacy_table(settings: KeysSettings) -> AsyncIterator[PostgresLegacyTable | None]:
+    """The table of older plaintext rows; None where none is configured."""
+    conninfo = legacy_dsn_from_environment()
+    if conninfo is None:
+        yield None
+        return
+    checked_org(settings.legacy_org)
+    name = TableName.parse(settings.legacy_table)
+    async with open_legacy_pool(conninfo) as pool:
+        yield PostgresLegacyTable(pool, name)
+
+
+async def build_endpoints(
+    pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyTable | None
+) -> KeysEndpoints:
     """Open the keyring and build the use cases on it.
 
     Raises:
@@ -84,12 +111,14 @@ async def build_endpoints(pool: Pool, masters: MasterKeys) -> KeysEndpoints:
         },
     )
     keyring = Keyring(keyring_store, forge, opened.keys, masters.previous)
+    sealing = Sealing(keyring, sealed_store, forge)
     return KeysEndpoints(
         keyring=keyring,
-        sealing=Sealing(keyring, sealed_store, forge),
+        sealing=sealing,
         opening=Opening(keyring, sealed_store),
         client_tokens=ClientTokens(keyring),
         status=Status(keyring_store, masters.current, masters.previous),
+        legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
     )
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from libs.common.errors import KtError
+from libs.common.secret import Secret
 from libs.common.settings import ServiceSettings, secret_from_environment
 from services.keys.domain.master import VARIABLE, MasterKey, parse_master_key, parse_previous_keys
 
 
 class KeysSettings(ServiceSettings):
     postgres_dsn: str = Field(repr=False, description="PostgreSQL connection of the role kt_keys")
+    legacy_table: str = Field(default="config_variables", description="Table of the older plaintext rows")
+    legacy_org: str = Field(default="default", description="Org that the older plaintext rows belong to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,12 @@ def master_keys_from_environment() -> MasterKeys:
     current = parse_master_key(text)
     previous = secret_from_environment(f"{VARIABLE}_PREVIOUS")
     return MasterKeys(current, parse_previous_keys(previous, current) if previous else ())
+
+
+def legacy_dsn_from_environment() -> Secret | None:
+    """Where the older plaintext rows lie; None without such rows.
+
+    Raises:
+        KtError: ``misconfigured``.
+    """
+    return secret_from_environment("KEEPTRUSTS_LEGACY_POSTGRES_DSN")

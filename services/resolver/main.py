@@ -14,10 +14,11 @@ from libs.common.projection import ProjectionRunner
 from libs.common.protocol import resolver
 from libs.common.service import Service, run_service
 from services.resolver.adapters.current_state import StreamState
-from services.resolver.adapters.keys import BusKeyService
+from services.resolver.adapters.keys import BusKeyService, BusLegacyRows
 from services.resolver.adapters.read_model import ReadModel, SecretsProjection
 from services.resolver.adapters.reports import BusClientKeys, StreamReports
 from services.resolver.application.gateways import Gateways
+from services.resolver.application.listing import Listing
 from services.resolver.application.queries import Queries
 from services.resolver.application.recording import AccessEvents
 from services.resolver.application.resolve import Resolver
@@ -38,13 +39,14 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
 
         lists = ReadModel(pool)
         resolving = Resolver(current, BusKeyService(service.client), access, AccessEvents(clock, ids), ids)
-        queries = Queries(current, lists, store, caught_up)
+        rows = BusLegacyRows(service.client)
+        queries, listing = Queries(current, rows, store), Listing(current, lists, rows, caught_up)
         gateways = Gateways(BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids)
         service.rpc.serve(resolver.RESOLVE, resolving.for_caller, direct=True)
         service.rpc.serve(resolver.GATEWAY_RESOLVE, resolving.for_gateway, direct=True)
         service.rpc.serve(resolver.REVEAL, resolving.reveal)
         service.rpc.serve(resolver.GET, queries.get)
-        service.rpc.serve(resolver.LIST, queries.list)
+        service.rpc.serve(resolver.LIST, listing.list)
         service.rpc.serve(resolver.HISTORY, queries.history)
         service.rpc.serve(resolver.GATEWAYS, gateways.list)
         service.rpc.serve(resolver.GATEWAY_BOOTSTRAP, gateways.bootstrap)

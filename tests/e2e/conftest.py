@@ -42,8 +42,8 @@ def own_system(tmp_path: Path) -> Iterator[System]:
     yield from running(tmp_path)
 
 
-def running(folder: Path) -> Iterator[System]:
-    stage = Stage(folder / "home")
+def running(folder: Path, **settings: str) -> Iterator[System]:
+    stage = Stage(folder / "home", settings)
     try:
         url = stage.start("up", until="ready ").split()[1]
         yield System(stage, url, (stage.home / "admin.token").read_text().strip())

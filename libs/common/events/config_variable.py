@@ -23,6 +23,12 @@ class ConfigVariableCreated(SecretCreated):
     pass
 
 
+@REGISTRY.event("kt.config_variable.taken_over.v1", action="take_over")
+@dataclass(frozen=True, slots=True)
+class ConfigVariableTakenOver(SecretCreated):
+    """The value of an older plaintext row was sealed. The row is deleted behind this event."""
+
+
 @REGISTRY.event("kt.config_variable.updated.v1", action="update")
 @dataclass(frozen=True, slots=True)
 class ConfigVariableUpdated(SecretUpdated):
@@ -62,7 +68,7 @@ class ConfigVariableResolved(SecretResolved):
 @REGISTRY.event("kt.config_variable.resolve_failed.v1", action="resolve", failure=True)
 @dataclass(frozen=True, slots=True)
 class ConfigVariableResolveFailed(SecretResolveFailed):
-    """``reason``: not_found, deleted, not_permitted, undecryptable or invalid_reference."""
+    """``reason``: not_found, deleted, not_permitted, undecryptable, invalid_reference or unavailable."""
 
 
 @REGISTRY.event("kt.config_variable.revealed.v1", action="reveal")
@@ -71,3 +77,17 @@ class ConfigVariableRevealed:
     """The API showed the value of a variable that is not sensitive."""
 
     version: int
+
+
+@REGISTRY.event("kt.config_variable.legacy_resolved.v1", action="resolve")
+@dataclass(frozen=True, slots=True)
+class LegacyRowResolved:
+    """The value of an older plaintext row was handed out; it has no version. ``purpose`` as for other values."""
+
+    purpose: str
+
+
+@REGISTRY.event("kt.config_variable.legacy_revealed.v1", action="reveal")
+@dataclass(frozen=True, slots=True)
+class LegacyRowRevealed:
+    """The API showed the value of an older plaintext row that is not sensitive."""

@@ -23,7 +23,7 @@ class SecretCommand(Message):
     ``expected_sequence`` is the ``If-Match`` of the caller: the aggregate's last sequence it has seen.
     """
 
-    command: Literal["create", "update", "rotate", "roll_back", "delete", "destroy_version"]
+    command: Literal["create", "update", "rotate", "roll_back", "delete", "destroy_version", "take_over"]
     command_id: str
     caller: Caller
     name: str

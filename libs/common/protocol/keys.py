@@ -36,7 +36,10 @@ class TransportKeyReply(Message):
 
 
 class SealRequest(Message):
-    """Seal the value in ``box`` under ``sealed_id``. Asking again with the same id and value changes nothing."""
+    """Seal the value in ``box`` under ``sealed_id``. Asking again with the same id and value changes nothing.
+
+    ``first`` is for a name that has no history: it is refused when an older plaintext row has that name.
+    """
 
     sealed_id: str
     org: str
@@ -44,6 +47,7 @@ class SealRequest(Message):
     name: str
     key_id: str
     box: Binary
+    first: bool = False
 
 
 class ResealRequest(Message):
@@ -76,22 +80,97 @@ class OpenItem(Message):
 
 
 class OpenRequest(Message):
-    """Open values of one org for one recipient. ``requester`` is bound into the box's context."""
+    """Open values of one org for one recipient. ``requester`` is bound into the box's context.
+
+    ``legacy`` are names without any history, whose value may lie in an older plaintext row; with ``reveal`` only rows
+    that are not sensitive count.
+    """
 
     org: str
     requester: str
     recipient_key: Binary
     items: list[OpenItem] = Field(max_length=1000)
+    legacy: list[str] = Field(default_factory=list, max_length=1000)
+    reveal: bool = False
 
 
 class OpenReply(Message):
     """``box`` holds JSON ``{reference: base64 value}`` of what could be opened; None when nothing could.
 
-    ``failed`` maps the other references to a reason (``undecryptable``).
+    ``failed`` maps other references to a reason (``undecryptable``; ``unavailable`` for older rows that could not be
+    looked at). ``legacy`` names those whose value is that of an older row; names asked for that are in neither have
+    no such row.
     """
 
     box: Binary | None
     failed: dict[str, str]
+    legacy: list[str] = Field(default_factory=list)
+
+
+class LegacyRowsRequest(Message):
+    """Older plaintext rows with these ``names``; without names a page of those behind ``after``, in byte order."""
+
+    org: str
+    names: list[str] = Field(default_factory=list, max_length=1000)
+    prefix: str = ""
+    after: str = ""
+    limit: int = Field(default=500, ge=1, le=1000)
+
+
+class LegacyRow(Message):
+    """What may be shown of a row; never its value."""
+
+    name: str
+    description: str
+    sensitive: bool
+
+
+class LegacyRowsReply(Message):
+    """``after`` is where the next page begins when there may be ``more``. A page may hold fewer rows than asked."""
+
+    rows: list[LegacyRow]
+    after: str = ""
+    more: bool = False
+
+
+class TakeOverRequest(Message):
+    """Seal the value of an older plaintext row under ``sealed_id``; the value stays inside the key service."""
+
+    sealed_id: str
+    org: str
+    name: str
+
+
+class TakeOverReply(Message):
+    """``sealed`` is None when no row has this name."""
+
+    sealed: SealReply | None
+    description: str = ""
+    sensitive: bool = True
+
+
+class LegacyStatusRequest(Message):
+    org: str
+
+
+class UnusableLegacyRow(Message):
+    """``name`` is what can be shown of it; ``problem`` says why the row can't be used, without quoting it."""
+
+    name: str
+    problem: str
+
+
+class LegacyStatusReply(Message):
+    """Older plaintext rows. ``unusable`` names the first of ``unusable_rows``; ``waiting`` rows are on record as
+    taken over, and not deleted yet. ``may_delete`` is false when the role of the connection may not delete rows."""
+
+    configured: bool
+    table: str = ""
+    usable_rows: int = 0
+    unusable_rows: int = 0
+    unusable: list[UnusableLegacyRow] = Field(default_factory=list)
+    waiting: int = 0
+    may_delete: bool = True
 
 
 class SignClientTokenRequest(Message):
@@ -157,6 +236,13 @@ TRANSPORT_KEY = Endpoint(
 SEAL = Endpoint("kt.keys.v1.seal", _QUEUE, SealRequest, SealReply, "Seal a value")
 RESEAL = Endpoint("kt.keys.v1.reseal", _QUEUE, ResealRequest, SealReply, "Seal an older value anew")
 OPEN = Endpoint("kt.keys.v1.open", _QUEUE, OpenRequest, OpenReply, "Open values for one recipient")
+LEGACY_ROWS = Endpoint(
+    "kt.keys.v1.legacy_rows", _QUEUE, LegacyRowsRequest, LegacyRowsReply, "Older plaintext rows, without values"
+)
+TAKE_OVER = Endpoint("kt.keys.v1.take_over", _QUEUE, TakeOverRequest, TakeOverReply, "Seal an older row's value")
+LEGACY_STATUS = Endpoint(
+    "kt.keys.v1.legacy_status", _QUEUE, LegacyStatusRequest, LegacyStatusReply, "What is left of the older rows"
+)
 SIGN_CLIENT_TOKEN = Endpoint(
     "kt.keys.v1.sign_client_token",
     _QUEUE,

@@ -42,7 +42,8 @@ class ResolveForGateway(Message):
 
 
 class Resolution(Message):
-    """The fate of one reference. ``reason``: not_found, deleted, not_permitted, undecryptable, invalid_reference."""
+    """The fate of one reference. ``reason``: not_found, deleted, not_permitted, undecryptable, invalid_reference,
+    unavailable. Version and sequence are 0 for the value of an older plaintext row."""
 
     reference: str
     status: Literal["resolved", "failed"]
@@ -76,6 +77,8 @@ class GetSecret(Message):
 
 
 class SecretView(Message):
+    """``legacy``: an older plaintext row. It has no history yet: version and sequence are 0, the times empty."""
+
     name: str
     description: str
     sensitive: bool
@@ -83,21 +86,29 @@ class SecretView(Message):
     sequence: int
     created_at: str
     updated_at: str
+    legacy: bool = False
 
 
 class ListSecrets(Message):
-    """Names behind ``after``, in byte order. Shows every write acknowledged before the request."""
+    """Names behind ``after``, in byte order. Shows every write acknowledged before the request.
+
+    With ``legacy`` older plaintext rows alone.
+    """
 
     org: str
     kind: KindOfSecret = "config_variable"
     prefix: str = ""
     after: str = ""
     limit: int = Field(default=50, ge=1, le=500)
+    legacy: bool = False
 
 
 class SecretList(Message):
+    """``after`` is what the next page's ``after`` has to be when there may be ``more``; a page may be short."""
+
     items: list[SecretView]
     more: bool
+    after: str = ""
 
 
 class SecretHistory(Message):

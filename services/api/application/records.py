@@ -18,5 +18,8 @@ class Records:
         request = audit.ListEvents(org=call.org, filter=text, limit=limit, cursor=cursor, follow=follow)
         return await self.bus.call(audit.LIST, request)
 
+    async def legacy_rows(self, call: Call) -> keys.LegacyStatusReply:
+        return await self.bus.call(keys.LEGACY_STATUS, keys.LegacyStatusRequest(org=call.org))
+
     async def encryption_keys(self, call: Call) -> keys.KeysStatusReply:
         return await self.bus.call(keys.STATUS, keys.KeysStatusRequest(org=call.org))

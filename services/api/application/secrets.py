@@ -51,6 +51,10 @@ class Secrets:
     async def roll_back(self, call: Call, conditions: Conditions, name: str, to_version: int) -> SecretOutcome:
         return await self._send(call, conditions, name, command="roll_back", to_version=to_version)
 
+    async def take_over(self, call: Call, conditions: Conditions, name: str) -> SecretOutcome:
+        """Make an older plaintext row a variable as any other; one that already is stays as it is."""
+        return await self._send(call, conditions, name, command="take_over")
+
     async def delete(self, call: Call, conditions: Conditions, name: str) -> SecretOutcome:
         return await self._send(call, conditions, name, command="delete")
 
@@ -69,13 +73,23 @@ class Secrets:
             raise unresolved(reply.results[0].reason)
         return envelope.open(reply.box)[name]
 
-    async def page(self, call: Call, prefix: str, cursor: str, limit: int) -> Page:
-        """Raises: KtError ``invalid_cursor`` for a cursor of another list."""
-        after = decode_cursor(call.org, self.kind, prefix, cursor)
-        request = resolver.ListSecrets(org=call.org, kind=self.kind, prefix=prefix, after=after, limit=limit)
+    async def page(self, call: Call, prefix: str, cursor: str, limit: int, *, legacy: bool = False) -> Page:
+        """``legacy``: only older plaintext rows.
+
+        Raises:
+            KtError: ``invalid_cursor`` for a cursor of another list.
+        """
+        selection = f"{self.kind} legacy" if legacy else self.kind
+        request = resolver.ListSecrets(
+            org=call.org,
+            kind=self.kind,
+            prefix=prefix,
+            after=decode_cursor(call.org, selection, prefix, cursor),
+            limit=limit,
+            legacy=legacy,
+        )
         found = await self.bus.call(resolver.LIST, request)
-        following = encode_cursor(call.org, self.kind, prefix, found.items[-1].name) if found.more else None
-        return Page(found.items, following)
+        return Page(found.items, encode_cursor(call.org, selection, prefix, found.after) if found.more else None)
 
     async def history(self, call: Call, name: str) -> list[HistoryEntry]:
         return (

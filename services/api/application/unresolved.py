@@ -29,6 +29,11 @@ _ERRORS: Final[Mapping[str, tuple[str, str, str]]] = {
         "The stored value can't be opened.",
         "Store it anew with rotate; `kt doctor` looks for the cause.",
     ),
+    "unavailable": (
+        "unavailable",
+        "Whether an older plaintext row has this name can't be found out at the moment.",
+        "Try again; `kt doctor` looks for the cause.",
+    ),
     "invalid_reference": ("invalid_name", "The reference is not the name of a config variable.", ""),
 }
 

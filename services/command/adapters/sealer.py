@@ -6,7 +6,8 @@ from libs.common.events.secret import SealedRef
 from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol.command import BoxedValue
-from libs.common.protocol.keys import RESEAL, SEAL, ResealRequest, SealRequest
+from libs.common.protocol.keys import RESEAL, SEAL, TAKE_OVER, ResealRequest, SealRequest, TakeOverRequest
+from services.command.application.ports import SealedRow
 
 
 class BusSealer:
@@ -16,7 +17,7 @@ class BusSealer:
         self._client = client
         self._kind = kind
 
-    async def seal(self, sealed_id: str, org: str, name: str, value: BoxedValue) -> SealedRef:
+    async def seal(self, sealed_id: str, org: str, name: str, value: BoxedValue, *, first: bool = False) -> SealedRef:
         request = SealRequest(
             sealed_id=sealed_id,
             org=org,
@@ -24,6 +25,7 @@ class BusSealer:
             name=name,
             key_id=value.key_id,
             box=value.box,
+            first=first,
         )
         reply = await self._client.call(SEAL, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
         return SealedRef(reply.id, reply.digest)
@@ -39,3 +41,10 @@ class BusSealer:
         )
         reply = await self._client.call(RESEAL, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
         return SealedRef(reply.id, reply.digest)
+
+    async def take_over(self, sealed_id: str, org: str, name: str) -> SealedRow | None:
+        request = TakeOverRequest(sealed_id=sealed_id, org=org, name=name)
+        reply = await self._client.call(TAKE_OVER, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
+        if reply.sealed is None:
+            return None
+        return SealedRow(reply.description, reply.sensitive, SealedRef(reply.sealed.id, reply.sealed.digest))

@@ -44,6 +44,9 @@ class Aggregates:
         self._clock = clock
         self._ids = ids
 
+    def new_id(self) -> str:
+        return self._ids.new()
+
     async def load(self, decider: Decider[Any, State, Any], org: str, kind: str, name: str) -> Loaded[State]:
         history = await self._store.load(event_subject(org, kind, name))
         return Loaded(decider.fold(e.event for e in history), tuple(history))

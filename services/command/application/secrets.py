@@ -8,6 +8,7 @@ from typing import Final
 
 from libs.common.errors import KtError
 from libs.common.events import RecordedEvent, Resource
+from libs.common.events.config_variable import ConfigVariableTakenOver
 from libs.common.events.secret import (
     SealedRef,
     SecretCreated,
@@ -32,6 +33,7 @@ from services.command.domain.secret import (
     Rotate,
     SecretDecider,
     SecretState,
+    TakeOver,
     Update,
     secret_decider,
 )
@@ -43,6 +45,7 @@ _EVENT_OF: Final[Mapping[str, type[SecretEvent]]] = {
     "roll_back": SecretRolledBack,
     "delete": SecretDeleted,
     "destroy_version": SecretVersionDestroyed,
+    "take_over": ConfigVariableTakenOver,
 }
 
 
@@ -52,6 +55,9 @@ class Secrets:
 
     The sealed id follows from the command id, so a command that is retried seals the same row again and a retry
     with another value is noticed by the key service, which alone can compare.
+
+    A name without history may be that of an older plaintext row. Then the first command that changes it is preceded
+    by an event of its own, which makes the row a secret as any other.
     """
 
     kind: SecretKind
@@ -74,11 +80,15 @@ class Secrets:
             await self._check_same(command, earlier, loaded.state)
             return _outcome(command.name, self._until(loaded, earlier.sequence), replayed=True)
         _check_expected(command, loaded.sequence)
+        if not loaded.history and command.command != "create" and self.kind.taken_over:
+            loaded = await self._from_row(command, loaded)
+        if command.command == "take_over":
+            return _outcome(command.name, _existing(loaded), replayed=False)
         sealed_id = derived_id("sealed", org, command.command_id)
         # Decided once without the value, so that a command that is not allowed seals nothing.
         if not self.decider.decide(_command(command, SealedRef(sealed_id, "")), loaded.state):
             return _outcome(command.name, loaded, replayed=False)
-        sealed = await self._sealed(command, sealed_id, loaded.state)
+        sealed = await self._sealed(command, sealed_id, loaded)
         (event,) = self.decider.decide(_command(command, sealed), loaded.state)
         state = self.decider.evolve(loaded.state, event)
         version = event.version if isinstance(event, SecretVersionDestroyed) else state.version
@@ -86,12 +96,30 @@ class Secrets:
         recorded = await self.aggregates.append(loaded, event, resource, command.caller, command.command_id)
         return _outcome(command.name, Loaded(state, (*loaded.history, recorded)), replayed=False)
 
-    async def _sealed(self, command: SecretCommand, sealed_id: str, state: SecretState) -> SealedRef:
+    async def _from_row(self, command: SecretCommand, loaded: Loaded[SecretState]) -> Loaded[SecretState]:
+        """The secret that an older plaintext row becomes; ``loaded`` as it is without one."""
+        org, name = command.caller.org, command.name
+        row = await self.sealer.take_over(self.aggregates.new_id(), org, name)
+        if row is None:
+            return loaded
+        (event,) = self.decider.decide(TakeOver(row.description, row.sensitive, row.sealed), loaded.state)
+        state = self.decider.evolve(loaded.state, event)
+        command_id = command.command_id
+        if command.command != "take_over":
+            # What is not allowed takes nothing over either.
+            self.decider.decide(_command(command, SealedRef("", "")), state)
+            command_id = derived_id("taken over for", org, command.command_id)
+        resource = Resource(self.kind.name, name, state.version)
+        recorded = await self.aggregates.append(loaded, event, resource, command.caller, command_id)
+        return Loaded(state, (recorded,))
+
+    async def _sealed(self, command: SecretCommand, sealed_id: str, loaded: Loaded[SecretState]) -> SealedRef:
         org, name = command.caller.org, command.name
         if command.command in ("create", "rotate"):
-            return await self.sealer.seal(sealed_id, org, name, _value(command))
+            first = not loaded.history and self.kind.taken_over is not None
+            return await self.sealer.seal(sealed_id, org, name, _value(command), first=first)
         if command.command == "roll_back":
-            source = state.value_of(_version(command))
+            source = loaded.state.value_of(_version(command))
             if source is not None:
                 return await self.sealer.reseal(sealed_id, org, name, source)
         return SealedRef("", "")
@@ -121,6 +149,13 @@ class Secrets:
         return Loaded(self.decider.fold(e.event for e in history), history)
 
 
+def _existing(loaded: Loaded[SecretState]) -> Loaded[SecretState]:
+    """Raises: KtError ``not_found``."""
+    if not loaded.state.exists:
+        raise KtError("not_found", "There is no older plaintext row of this name.", "`kt legacy status` counts them.")
+    return loaded
+
+
 def _command(
     command: SecretCommand, sealed: SealedRef
 ) -> Create | Update | Rotate | RollBack | Delete | DestroyVersion:
@@ -138,6 +173,8 @@ def _command(
             return Delete()
         case "destroy_version":
             return DestroyVersion(_destroyed_version(command))
+        case "take_over":
+            raise ValueError("an older row is taken over with what it holds")
 
 
 def _value(command: SecretCommand) -> BoxedValue:

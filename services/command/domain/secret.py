@@ -32,6 +32,15 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """What an older plaintext row held; ``sealed`` holds its value."""
+
+    description: str
+    sensitive: bool
+    sealed: SealedRef
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """What is None stays as it is."""
 
@@ -64,7 +73,7 @@ class DestroyVersion:
     version: int
 
 
-SecretCommand = Create | Update | Rotate | RollBack | Delete | DestroyVersion
+SecretCommand = Create | TakeOver | Update | Rotate | RollBack | Delete | DestroyVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,8 @@ def decide(kind: SecretKind, command: SecretCommand, state: SecretState) -> Sequ
     Raises:
         KtError: ``already_exists``, ``not_found`` or ``invalid_request``.
     """
-    if isinstance(command, Create):
-        return _create(kind, command, state)
+    if isinstance(command, Create | TakeOver):
+        return [_created(kind, command, state)]
     if not state.exists:
         raise KtError(
             "not_found", f"There is no {kind.noun} of this name.", f"`{kind.command} list` shows what there is."
@@ -134,7 +143,9 @@ def evolve(state: SecretState, event: SecretEvent) -> SecretState:
             assert_never(event)
 
 
-def _create(kind: SecretKind, command: Create, state: SecretState) -> Sequence[SecretEvent]:
+def _created(kind: SecretKind, command: Create | TakeOver, state: SecretState) -> SecretEvent:
+    if isinstance(command, TakeOver):
+        return _taken_over(kind, command, state)
     if state.exists:
         raise KtError(
             "already_exists",
@@ -144,7 +155,17 @@ def _create(kind: SecretKind, command: Create, state: SecretState) -> Sequence[S
     if kind.always_sensitive and not command.sensitive:
         raise KtError("invalid_request", f"A {kind.noun} is always sensitive.")
     _check_description(command.description)
-    return [kind.created(state.version + 1, command.description, command.sensitive, command.sealed)]
+    return kind.created(state.version + 1, command.description, command.sensitive, command.sealed)
+
+
+def _taken_over(kind: SecretKind, command: TakeOver, state: SecretState) -> SecretEvent:
+    """A name that ever had a value here has left the older rows behind, also when it was deleted since."""
+    if kind.taken_over is None:
+        raise KtError("invalid_request", f"A {kind.noun} can't be taken over from an older row.")
+    if state.version:
+        raise KtError("already_exists", "The name has a history of its own; an older plaintext row can't follow it.")
+    _check_description(command.description)
+    return kind.taken_over(1, command.description, command.sensitive, command.sealed)
 
 
 def _update(kind: SecretKind, command: Update, state: SecretState) -> Sequence[SecretEvent]:

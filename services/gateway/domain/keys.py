@@ -37,10 +37,11 @@ def usable(resolution: Resolution) -> Resolution:
 def evolve(held: HeldKey | None, resolution: Resolution, now: datetime) -> HeldKey:
     """What is held after an answer.
 
-    An answer older than what is held changes nothing: two answers may overtake each other, sequences can't.
+    An answer older than what is held changes nothing: two answers may overtake each other, sequences can't. A value
+    without a sequence is that of an older plaintext row, older than any that has one.
     A definite refusal withdraws the key. Any other failure keeps the one held, marked stale.
     """
-    if held is not None and 0 < resolution.sequence < held.sequence:
+    if held is not None and resolution.sequence < held.sequence and _is_ordered(resolution):
         return held
     match usable(resolution):
         case Resolved(reference, value, version, sequence):
@@ -51,6 +52,11 @@ def evolve(held: HeldKey | None, resolution: Resolution, now: datetime) -> HeldK
             return _without(held, reference, reason, sequence, now)
         case other:
             assert_never(other)
+
+
+def _is_ordered(resolution: Resolution) -> bool:
+    """Whether its sequence tells when it was true; a refusal need not have one."""
+    return isinstance(resolution, Resolved) or resolution.sequence > 0
 
 
 def _without(held: HeldKey | None, reference: Reference, reason: Reason, sequence: int, now: datetime) -> HeldKey:

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     INVALID_REFERENCE = "invalid_reference"
     UNDECRYPTABLE = "undecryptable"
     UNUSABLE_VALUE = "unusable_value"
+    UNAVAILABLE = "unavailable"
     UNREACHABLE = "unreachable"
 
 
@@ -48,6 +49,7 @@ EXPLANATION: Final[Mapping[Reason, str]] = {
     Reason.INVALID_REFERENCE: "it is not a valid name",
     Reason.UNDECRYPTABLE: "its sealed value can't be opened",
     Reason.UNUSABLE_VALUE: "its value can't be sent as an HTTP header",
+    Reason.UNAVAILABLE: "the database that may hold it as an older plaintext row does not answer",
     Reason.UNREACHABLE: "the system can't be reached",
 }
 

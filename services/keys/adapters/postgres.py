@@ -154,6 +154,7 @@ class PostgresSealedStore:
     async def sweep(self, sealed_before: datetime) -> int:
         with answering(_DATABASE):
             async with self._pool.connection() as connection:
+                await connection.execute(sql.SWEEP_CLAIMS, (sealed_before,))
                 return (await connection.execute(sql.SWEEP, (sealed_before,))).rowcount
 
 

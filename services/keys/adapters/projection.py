@@ -34,6 +34,9 @@ class KeysProjection:
                 for (resource, sealed_id), sequence in effects.referenced.items()
             ]
             await connection.execute(sql.REFER, _columns(rows))
+        if effects.taken_over:
+            taken = [(UUID(sealed_id), r.org, r.name) for sealed_id, r in effects.taken_over.items()]
+            await connection.execute(sql.ROWS_TAKEN_OVER, _columns(taken))
         if effects.deleted:
             deletions = [(r.org, r.kind, r.name, sequence) for r, sequence in effects.deleted.items()]
             await connection.execute(sql.DESTROY, _columns(deletions))

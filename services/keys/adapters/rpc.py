@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from libs.common.clock import rfc3339
 from libs.common.hpke import BoxPublicKey
@@ -12,10 +13,15 @@ from libs.common.protocol import keys as protocol
 from libs.common.secret import Secret
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.keyring import Keyring
+from services.keys.application.legacy import LegacyRows
 from services.keys.application.opening import Opening, OpenItem, SealedReference
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import KeyUse, Status
 from services.keys.domain.sealed import Binding
+
+KIND: Final = "config_variable"
+MAX_EXAMPLES: Final = 100
+"""Unusable rows that are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,16 @@ class KeysEndpoints:
     opening: Opening
     client_tokens: ClientTokens
     status: Status
+    legacy: LegacyRows
 
     def serve(self, rpc: RpcServer) -> None:
         rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
         rpc.serve(protocol.SEAL, self.seal, direct=True)
         rpc.serve(protocol.RESEAL, self.reseal)
         rpc.serve(protocol.OPEN, self.open, direct=True)
+        rpc.serve(protocol.LEGACY_ROWS, self.legacy_rows)
+        rpc.serve(protocol.TAKE_OVER, self.take_over)
+        rpc.serve(protocol.LEGACY_STATUS, self.legacy_status)
         rpc.serve(protocol.SIGN_CLIENT_TOKEN, self.sign_client_token)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
@@ -44,6 +54,8 @@ class KeysEndpoints:
 
     async def seal(self, _: str, request: protocol.SealRequest) -> protocol.SealReply:
         binding = Binding.checked(request.org, request.kind, request.name, request.sealed_id)
+        if request.first and request.kind == KIND:
+            await self.legacy.check_free(request.org, request.name)
         return _sealed(await self.sealing.seal(binding, request.key_id, request.box))
 
     async def reseal(self, _: str, request: protocol.ResealRequest) -> protocol.SealReply:
@@ -55,8 +67,40 @@ class KeysEndpoints:
         recipient = BoxPublicKey(request.recipient_key)
         context = protocol.resolve_context(checked_org(request.org), request.requester, request.recipient_key)
         items = [OpenItem(i.reference, i.kind, i.name, SealedReference(i.id, i.digest)) for i in request.items]
-        opened = await self.opening.open(request.org, items, recipient, context)
-        return protocol.OpenReply(box=opened.box, failed=dict(opened.failed))
+        rows = await self.legacy.values(request.org, request.legacy, reveal=request.reveal)
+        opened = await self.opening.open(request.org, items, recipient, context, rows.values)
+        return protocol.OpenReply(box=opened.box, failed={**opened.failed, **rows.failed}, legacy=list(rows.values))
+
+    async def legacy_rows(self, _: str, request: protocol.LegacyRowsRequest) -> protocol.LegacyRowsReply:
+        page = (
+            await self.legacy.named(request.org, request.names)
+            if request.names
+            else await self.legacy.page(request.org, request.prefix, request.after, request.limit)
+        )
+        rows = [protocol.LegacyRow(name=r.name, description=r.description, sensitive=r.sensitive) for r in page.rows]
+        return protocol.LegacyRowsReply(rows=rows, after=page.after, more=page.more)
+
+    async def take_over(self, _: str, request: protocol.TakeOverRequest) -> protocol.TakeOverReply:
+        taken = await self.legacy.take_over(Binding.checked(request.org, KIND, request.name, request.sealed_id))
+        if taken is None:
+            return protocol.TakeOverReply(sealed=None)
+        return protocol.TakeOverReply(
+            sealed=_sealed(taken.sealed), description=taken.row.description, sensitive=taken.row.sensitive
+        )
+
+    async def legacy_status(self, _: str, request: protocol.LegacyStatusRequest) -> protocol.LegacyStatusReply:
+        found = await self.legacy.status(checked_org(request.org), MAX_EXAMPLES)
+        if found is None:
+            return protocol.LegacyStatusReply(configured=False)
+        return protocol.LegacyStatusReply(
+            configured=True,
+            table=found.table,
+            usable_rows=found.usable,
+            unusable_rows=found.unusable,
+            unusable=[protocol.UnusableLegacyRow(name=row.label, problem=row.problem) for row in found.examples],
+            waiting=found.waiting,
+            may_delete=found.may_delete,
+        )
 
     async def sign_client_token(
         self, _: str, request: protocol.SignClientTokenRequest

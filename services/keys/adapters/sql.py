@@ -95,3 +95,22 @@ DELETE FROM sealed_values AS v
  USING destroyed AS d
  WHERE v.id = d.sealed_id AND v.org = d.org AND v.kind = d.kind AND v.name = d.name
 """
+
+CLAIM_ROW: Final = """
+INSERT INTO legacy_claims (sealed_id, org, name, row_version, claimed_at)
+SELECT %s, %s, %s, %s, %s FROM set_config('synchronous_commit', 'on', true)
+"""
+
+ROWS_TAKEN_OVER: Final = """
+UPDATE legacy_claims AS c SET due = true
+  FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS t (sealed_id, org, name)
+ WHERE c.sealed_id = t.sealed_id AND c.org = t.org AND c.name = t.name
+"""
+
+DUE_CLAIMS: Final = "SELECT sealed_id, name, row_version FROM legacy_claims WHERE due ORDER BY claimed_at LIMIT %s"
+
+COUNT_DUE_CLAIMS: Final = "SELECT count(*) FROM legacy_claims WHERE due AND org = %s"
+
+CLAIM_DONE: Final = "DELETE FROM legacy_claims WHERE sealed_id = %s"
+
+SWEEP_CLAIMS: Final = "DELETE FROM legacy_claims WHERE NOT due AND claimed_at < %s"

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.events import RecordedEvent
+from libs.common.events.config_variable import ConfigVariableTakenOver
 from libs.common.events.secret import (
     SecretCreated,
     SecretDeleted,
@@ -50,6 +51,8 @@ class Effects:
     referenced: dict[tuple[Resource, str], int] = field(default_factory=dict)
     deleted: dict[Resource, int] = field(default_factory=dict)
     destroyed: dict[tuple[Resource, str], int] = field(default_factory=dict)
+    taken_over: dict[str, Resource] = field(default_factory=dict)
+    """Whose older plaintext row is to be deleted, by the id of the sealed value."""
 
 
 def effects_of(events: Iterable[RecordedEvent]) -> Effects:
@@ -62,6 +65,8 @@ def effects_of(events: Iterable[RecordedEvent]) -> Effects:
             case SecretCreated() | SecretRotated() | SecretRolledBack():
                 if is_sealed_id(event.sealed.id):
                     effects.referenced[resource, event.sealed.id] = recorded.sequence
+                    if isinstance(event, ConfigVariableTakenOver):
+                        effects.taken_over[event.sealed.id] = resource
             case SecretDeleted():
                 effects.deleted[resource] = recorded.sequence
             case SecretVersionDestroyed():

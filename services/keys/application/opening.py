@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 MAX_ITEMS: Final = 1000
 MAX_PLAINTEXT_BYTES: Final = 1024 * 1024
 UNDECRYPTABLE: Final = "undecryptable"
+NONE: Final[Mapping[str, Secret]] = MappingProxyType({})
 
 
 class Rejected(Exception):
@@ -111,18 +113,27 @@ class Opening:
     def __init__(self, keyring: Keyring, store: SealedStore) -> None:
         self._unsealer = Unsealer(keyring, store)
 
-    async def open(self, org: str, items: Sequence[OpenItem], recipient: BoxPublicKey, context: bytes) -> Opened:
+    async def open(
+        self,
+        org: str,
+        items: Sequence[OpenItem],
+        recipient: BoxPublicKey,
+        context: bytes,
+        legacy: Mapping[str, Secret] = NONE,
+    ) -> Opened:
         """Open up to 1,000 values of one org, together at most 1 MiB, for one recipient.
 
+        ``legacy`` are values that were never sealed, by reference; they go into the same box.
         What can't be opened is named in ``failed`` and in the log; it never keeps the others back.
 
         Raises:
             KtError: ``invalid_request`` for too many or repeated references, or too much plaintext for one box.
         """
-        _check_items(items)
+        _check_items(items, legacy)
         stored = await self._unsealer.fetch([item.sealed.id for item in items if is_sealed_id(item.sealed.id)])
-        _check_size(stored[item.sealed.id] for item in items if item.sealed.id in stored)
-        values: dict[str, str] = {}
+        sealed = (stored[item.sealed.id].plaintext_bytes for item in items if item.sealed.id in stored)
+        _check_size(sum(sealed) + sum(map(len, legacy.values())))
+        values = {reference: _encoded(value) for reference, value in legacy.items()}
         failed: dict[str, str] = {}
         for item in items:
             try:
@@ -131,19 +142,22 @@ class Opening:
                 log.warning("sealed_value.undecryptable", extra={"sealed_id": item.sealed.id, "why": str(reason)})
                 failed[item.reference] = UNDECRYPTABLE
             else:
-                values[item.reference] = base64.b64encode(value.reveal()).decode()
+                values[item.reference] = _encoded(value)
         return Opened(recipient.seal(Secret(orjson.dumps(values)), context) if values else None, failed)
 
 
-def _check_items(items: Sequence[OpenItem]) -> None:
+def _encoded(value: Secret) -> str:
+    return base64.b64encode(value.reveal()).decode()
+
+
+def _check_items(items: Sequence[OpenItem], legacy: Mapping[str, Secret]) -> None:
     if len(items) > MAX_ITEMS:
         raise KtError("invalid_request", f"The request names {len(items):,} values; the limit is {MAX_ITEMS:,}.")
-    if len({item.reference for item in items}) != len(items):
+    if len({item.reference for item in items} | legacy.keys()) != len(items) + len(legacy):
         raise KtError("invalid_request", "The request names a reference more than once.")
 
 
-def _check_size(values: Iterable[SealedValue]) -> None:
-    total = sum(value.plaintext_bytes for value in values)
+def _check_size(total: int) -> None:
     if total > MAX_PLAINTEXT_BYTES:
         raise KtError(
             "invalid_request",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from libs.common.legacy_rows import LegacyRow, UnusableRow
 from services.keys.domain.keyring import KeyringEntry, Purpose
-from services.keys.domain.sealed import SealedValue
+from services.keys.domain.sealed import Binding, SealedValue
 
 
 class Entropy(Protocol):
@@ -89,3 +90,52 @@ class SealedStore(Protocol):
 
     async def sweep(self, sealed_before: datetime) -> int:
         """Delete the values that no event refers to and that were last sealed before that time; how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All rows of a table, counted; ``examples`` are the first of the unusable ones, in byte order."""
+
+    usable: int
+    unusable: int
+    examples: Sequence[UnusableRow]
+
+
+class LegacyTable(Protocol):
+    """The earlier system's table. Every method raises KtError ``unavailable`` or ``misconfigured``."""
+
+    async def find(self, names: Sequence[str]) -> Sequence[LegacyRow | UnusableRow]:
+        """The rows with these names; a name that several rows have is one unusable row."""
+
+    async def page(self, prefix: str, after: str, limit: int) -> tuple[Sequence[LegacyRow | UnusableRow], str]:
+        """Rows whose names have the form of a config variable's, in byte order, and the name of the last one if there
+        may be more."""
+
+    async def survey(self, examples: int) -> Survey: ...
+
+    async def delete(self, name: str, version: str) -> bool:
+        """Delete the row if it still has this version; whether it did."""
+
+    async def may_delete(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DueClaim:
+    """A row to delete: the event that takes it over is in the stream."""
+
+    sealed_id: str
+    name: str
+    row_version: str
+
+
+class LegacyClaims(Protocol):
+    """Which row each sealed value was read from, until the row is deleted."""
+
+    async def claim(self, binding: Binding, row_version: str) -> None:
+        """Durable when it returns."""
+
+    async def due(self, limit: int) -> Sequence[DueClaim]: ...
+
+    async def count_due(self, org: str) -> int: ...
+
+    async def done(self, sealed_id: str) -> None: ...

@@ -48,7 +48,7 @@ class Sealing:
         """
         context = seal_context(binding.org, binding.kind, binding.name)
         transport = await self._keyring.transport_key(transport_key_id)
-        return await self._seal(binding, _checked(transport.open(box, context)))
+        return await self.seal_value(binding, _checked(transport.open(box, context)))
 
     async def reseal(self, source: SealedReference, binding: Binding) -> Sealed:
         """Seal the value of ``source``, of the same org, kind and name, under a new id.
@@ -66,9 +66,10 @@ class Sealing:
                 "The older value can't be opened any more.",
                 "Store the value anew with rotate.",
             ) from None
-        return await self._seal(binding, value)
+        return await self.seal_value(binding, value)
 
-    async def _seal(self, binding: Binding, value: Secret) -> Sealed:
+    async def seal_value(self, binding: Binding, value: Secret) -> Sealed:
+        """Seal a value that is here already; otherwise as ``seal``."""
         for _ in range(_ATTEMPTS):
             current = await self._keyring.current(binding.org, Purpose.KEY_ENCRYPTION)
             fresh = self._forge.seal(value, binding, KeyEncryptionKey(current.entry.id, current.material))

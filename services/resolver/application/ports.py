@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from libs.common.protocol.keys import OpenReply
+from libs.common.protocol.keys import LegacyRowsReply, OpenReply
 from services.resolver.domain.entitlement import Entitled
 from services.resolver.domain.secret import Known
 
@@ -24,8 +24,24 @@ class CurrentState(Protocol):
 
 class KeyService(Protocol):
     async def open(
-        self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]
-    ) -> OpenReply: ...
+        self,
+        org: str,
+        requester: str,
+        recipient_key: bytes,
+        entitled: Sequence[Entitled],
+        legacy: Sequence[str] = (),
+        *,
+        reveal: bool = False,
+    ) -> OpenReply:
+        """``legacy`` are names that may be those of older plaintext rows; ``reveal``: only rows that may be shown."""
+
+
+class LegacyRows(Protocol):
+    """Older plaintext rows, without their values."""
+
+    async def named(self, org: str, names: Sequence[str]) -> LegacyRowsReply: ...
+
+    async def page(self, org: str, prefix: str, after: str, limit: int) -> LegacyRowsReply: ...
 
 
 class AccessRecorder(Protocol):

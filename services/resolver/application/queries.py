@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from libs.common.errors import KtError
 from libs.common.events import REGISTRY, RecordedEvent
@@ -13,24 +12,16 @@ from libs.common.names import checked_variable_name
 from libs.common.protocol.resolver import (
     GetSecret,
     HistoryEntry,
-    ListSecrets,
     SecretHistory,
-    SecretList,
     SecretView,
 )
 from libs.common.references import reference_to
 from libs.common.secret_kinds import KINDS
 from libs.common.subjects import event_subject
-from services.resolver.application.ports import CurrentState
+from services.resolver.application.listing import view_of, view_of_row
+from services.resolver.application.ports import CurrentState, LegacyRows
 from services.resolver.domain.history import ValueState, value_states
-from services.resolver.domain.secret import SecretState
-
-READ_MODEL_TIMEOUT_S: Final = 3.0
-"""Less than what a caller waits for an answer, so that it gets one."""
-
-
-class Lists(Protocol):
-    async def page(self, org: str, kind: str, prefix: str, after: str, limit: int) -> list[SecretView]: ...
+from services.resolver.domain.secret import Known, SecretState
 
 
 class History(Protocol):
@@ -39,44 +30,37 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """``caught_up`` returns True once the lists show everything stored before it was called."""
-
     current: CurrentState
-    lists: Lists
+    rows: LegacyRows
     history_of: History
-    caught_up: Callable[[float], Awaitable[bool]]
 
     async def get(self, _subject: str, request: GetSecret) -> SecretView:
         name = checked_variable_name(request.name)
-        reference = reference_to(request.kind, name)
-        secret = (await self.current.secrets(request.org, [reference]))[reference]
+        secret = await self._known(request.org, request.kind, name)
+        if secret is None and KINDS[request.kind].taken_over:
+            rows = (await self.rows.named(request.org, [name])).rows
+            if rows:
+                return view_of_row(rows[0])
+            # Taken over since the first look, perhaps: then it is in the stream.
+            secret = await self._known(request.org, request.kind, name)
         if not isinstance(secret, SecretState) or secret.sealed is None:
             raise _not_found(request.kind)
-        return SecretView(
-            name=name,
-            description=secret.description,
-            sensitive=secret.sensitive,
-            version=secret.version,
-            sequence=secret.sequence,
-            created_at=secret.created_at,
-            updated_at=secret.updated_at,
-        )
-
-    async def list(self, _subject: str, request: ListSecrets) -> SecretList:
-        if not await self.caught_up(READ_MODEL_TIMEOUT_S):
-            raise KtError(
-                "unavailable", "The list has not caught up with the event stream.", "Try again in a moment."
-            )
-        items = await self.lists.page(request.org, request.kind, request.prefix, request.after, request.limit + 1)
-        return SecretList(items=items[: request.limit], more=len(items) > request.limit)
+        return view_of(secret)
 
     async def history(self, _subject: str, request: GetSecret) -> SecretHistory:
         name = checked_variable_name(request.name)
         events = await self.history_of.load(event_subject(request.org, request.kind, name))
-        if not events:
+        if not events and not await self._has_row(request.org, request.kind, name):
             raise _not_found(request.kind)
         states = value_states(events)
         return SecretHistory(items=[_entry(event, states.get(event.sequence)) for event in events])
+
+    async def _known(self, org: str, kind: str, name: str) -> Known:
+        reference = reference_to(kind, name)
+        return (await self.current.secrets(org, [reference]))[reference]
+
+    async def _has_row(self, org: str, kind: str, name: str) -> bool:
+        return KINDS[kind].taken_over is not None and bool((await self.rows.named(org, [name])).rows)
 
 
 def _entry(recorded: RecordedEvent, value_state: ValueState | None) -> HistoryEntry:

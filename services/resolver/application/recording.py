@@ -8,12 +8,12 @@ from typing import Final
 
 from libs.common.clock import Clock, rfc3339
 from libs.common.events import Actor, Metadata, Origin, Resource, encode_all
-from libs.common.events.config_variable import ConfigVariableRevealed
+from libs.common.events.config_variable import ConfigVariableRevealed, LegacyRowResolved, LegacyRowRevealed
 from libs.common.ids import IdFactory
 from libs.common.references import split_reference
 from libs.common.secret_kinds import CONFIG_VARIABLE, KINDS
 from libs.common.subjects import access_subject
-from services.resolver.domain.entitlement import Entitled, Refused
+from services.resolver.domain.entitlement import Fate, FromRow, Refused
 
 SOURCE: Final = "keeptrusts/resolver"
 REVEAL: Final = "reveal"
@@ -38,7 +38,7 @@ class AccessEvents:
         self._clock = clock
         self._ids = ids
 
-    def of(self, requester: Requester, outcomes: Iterable[Entitled | Refused]) -> list[tuple[str, bytes]]:
+    def of(self, requester: Requester, outcomes: Iterable[Fate]) -> list[tuple[str, bytes]]:
         """Subject and body of the record of each reference's fate."""
         time = rfc3339(self._clock.now())
         metadata = Metadata("", time, requester.org, SOURCE, requester.actor, requester.origin)
@@ -49,12 +49,14 @@ class AccessEvents:
         ]
 
 
-def _event(outcome: Entitled | Refused, purpose: str) -> tuple[object, Resource]:
+def _event(outcome: Fate, purpose: str) -> tuple[object, Resource]:
     if isinstance(outcome, Refused) and outcome.reason == "invalid_reference":
         return CONFIG_VARIABLE.resolve_failed(outcome.reason, purpose), Resource(CONFIG_VARIABLE.name, INVALID)
     kind, name = split_reference(outcome.reference)
     if isinstance(outcome, Refused):
         return KINDS[kind].resolve_failed(outcome.reason, purpose), Resource(kind, name)
+    if isinstance(outcome, FromRow):
+        return LegacyRowRevealed() if purpose == REVEAL else LegacyRowResolved(purpose), Resource(kind, name)
     resource = Resource(kind, name, outcome.version)
     if purpose == REVEAL:
         return ConfigVariableRevealed(outcome.version), resource

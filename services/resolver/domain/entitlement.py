@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from libs.common.events.secret import SealedRef
-from libs.common.references import permitted
+from libs.common.references import permitted, split_reference
+from libs.common.secret_kinds import CONFIG_VARIABLE
 from services.resolver.domain.secret import Known, Unreadable
 
 
@@ -19,8 +20,15 @@ class Entitled:
 
 
 @dataclass(frozen=True, slots=True)
+class FromRow:
+    """The value is that of an older plaintext row, which has neither version nor history."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """``reason``: not_permitted, not_found, deleted, undecryptable or invalid_reference.
+    """``reason``: not_permitted, not_found, deleted, undecryptable, invalid_reference or unavailable.
 
     ``sequence`` is that of the deletion, so that a value resolved before it can be told from one resolved after.
     """
@@ -28,6 +36,15 @@ class Refused:
     reference: str
     reason: str
     sequence: int = 0
+
+
+Fate = Entitled | FromRow | Refused
+
+
+def may_have_row(fate: Fate) -> bool:
+    """Whether an older plaintext row may have the name: only one that never was a config variable can."""
+    of_variable = split_reference(fate.reference)[0] == CONFIG_VARIABLE.name
+    return isinstance(fate, Refused) and fate.reason == "not_found" and of_variable
 
 
 def entitlement(reference: str, allowed: Iterable[str], secret: Known) -> Entitled | Refused:

@@ -35,6 +35,7 @@ async def test_a_variable_is_created_and_its_value_not_shown(system: System) -> 
         "sequence": 42,
         "created_at": "2026-11-23T07:39:03.192164Z",
         "updated_at": "2026-11-23T07:39:03.192164Z",
+        "legacy": False,
     }
 
 
@@ -197,7 +198,9 @@ async def test_a_list_never_holds_a_value(system: System) -> None:
 async def test_pages_follow_each_other(system: System) -> None:
     system.bus.on(
         resolver.LIST,
-        lambda r: resolver.SecretList(items=[view("OPENAI_B" if r.after else "OPENAI_A")], more=not r.after),
+        lambda r: resolver.SecretList(
+            items=[view("OPENAI_B" if r.after else "OPENAI_A")], more=not r.after, after="OPENAI_A"
+        ),
     )
     first = (await system.ask("GET", "/v1/config-variables?prefix=OPENAI&limit=1")).json()
     second = (
@@ -210,12 +213,46 @@ async def test_pages_follow_each_other(system: System) -> None:
 
 
 async def test_a_cursor_of_another_list_is_refused(system: System) -> None:
-    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[view("OPENAI_A")], more=True))
+    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[view("OPENAI_A")], more=True, after="OPENAI_A"))
     cursor = (await system.ask("GET", "/v1/config-variables?prefix=OPENAI")).json()["next_cursor"]
 
-    for target in (f"?cursor={cursor}", f"?prefix=OPENAI&cursor=B{cursor[1:]}", "?cursor=%21", "?cursor=AA"):
+    legacy = f"?prefix=OPENAI&legacy=true&cursor={cursor}"
+    for target in (f"?cursor={cursor}", legacy, f"?prefix=OPENAI&cursor=B{cursor[1:]}", "?cursor=%21", "?cursor=AA"):
         answer = await system.ask("GET", f"/v1/config-variables{target}")
         assert (answer.status, answer.code) == (422, "invalid_cursor")
+
+
+async def test_an_older_row_has_no_etag_no_times_and_no_version(system: System) -> None:
+    row = {"version": 0, "sequence": 0, "created_at": "", "updated_at": "", "legacy": True}
+    system.bus.on(resolver.GET, lambda r: view(r.name, **row))
+
+    answer = await system.ask("GET", "/v1/config-variables/OLD", headers={"If-None-Match": '"0"'})
+
+    assert (answer.status, "etag" in answer.headers) == (200, False)
+    assert answer.json()["legacy"] is True
+    assert [answer.json()[k] for k in ("value", "version", "created_at", "updated_at")] == ["********", 0, None, None]
+
+
+async def test_older_rows_can_be_listed_alone_and_taken_over(system: System) -> None:
+    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[], more=False))
+    assert (await system.ask("GET", "/v1/config-variables?legacy=true")).status == 200
+    assert (await system.ask("GET", "/v1/config-variables")).status == 200
+    assert [r.legacy for r in system.bus.requests(resolver.LIST)] == [True, False]
+
+    answer = await system.ask("POST", "/v1/config-variables/OLD/take-over", headers={"Idempotency-Key": "k"})
+
+    assert (answer.status, answer.headers["etag"], answer.json()["legacy"]) == (200, '"42"', False)
+    assert [(r.command, r.name) for r in system.bus.requests(command.CONFIG_VARIABLE)] == [("take_over", "OLD")]
+
+
+async def test_what_is_left_of_the_older_rows_is_told_without_values(system: System) -> None:
+    unusable = [keys.UnusableLegacyRow(name="a/b", problem="The name contains a slash at character 2.")]
+    left = keys.LegacyStatusReply(configured=True, table="old", usable_rows=2, unusable_rows=1, unusable=unusable)
+    system.bus.on(keys.LEGACY_STATUS, lambda _: left)
+
+    answer = await system.ask("GET", "/v1/legacy-rows", token=token_for("auditor"))
+
+    assert answer.json() == left.model_dump()
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=ten", "limit=", "page=2", "limit=1&limit=2&x=1"])

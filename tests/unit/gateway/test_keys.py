@@ -60,6 +60,16 @@ def test_given_a_key_when_an_older_answer_comes_late_then_nothing_changes() -> N
     assert evolve(held(2), Unresolved(KEY, Reason.DELETED, sequence=1), LATER) == held(2)
 
 
+def test_given_a_key_when_the_value_of_an_older_row_comes_late_then_nothing_changes() -> None:
+    assert evolve(held(1), Resolved(KEY, Secret.from_text("of the row"), 0, 0), LATER) == held(1)
+
+
+def test_given_the_value_of_an_older_row_when_it_is_taken_over_then_the_version_replaces_it() -> None:
+    row = evolve(None, Resolved(KEY, Secret.from_text("key-1"), 0, 0), NOW)
+    key = evolve(row, resolved(1), LATER)
+    assert (value_of(row), row.version, value_of(key), key.version) == ("key-1", 0, "key-1", 1)
+
+
 def test_given_a_key_when_the_same_version_comes_again_then_since_stays() -> None:
     key = held()
     again = evolve(key, resolved(1), LATER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,10 @@ class World:
         self.unopenable, self.bus_down = unopenable, bus_down
         self.gateways: dict[str, tuple[str, ...]] = {}
         self.records: list[dict[str, Any]] = []
+        self.rows: dict[str, bool] = {}
+        self.rows_down = False
+        self.asked_rows: list[list[str]] = []
+        self.after_open: Callable[[], None] = lambda: None
         self.opened: list[str] = []
         self.opened_ids: list[str] = []
         self.resolver = Resolver(self, self, self, AccessEvents(self, Uuid7Factory()), Uuid7Factory())
@@ -52,11 +56,26 @@ class World:
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
         return self.gateways.get(f"{org}/{gateway}"), await self.secrets(org, references)
 
-    async def open(self, org: str, requester: str, recipient_key: bytes, entitled: Sequence[Entitled]) -> OpenReply:
+    async def open(
+        self,
+        org: str,
+        requester: str,
+        recipient_key: bytes,
+        entitled: Sequence[Entitled],
+        legacy: Sequence[str] = (),
+        *,
+        reveal: bool = False,
+    ) -> OpenReply:
         self.opened += [e.reference for e in entitled]
         self.opened_ids += [e.sealed.id for e in entitled]
+        self.asked_rows.append(list(legacy))
         failed = {e.reference: "undecryptable" for e in entitled if e.reference in self.unopenable}
-        return OpenReply(box=None if len(failed) == len(entitled) else b"box", failed=failed)
+        failed |= {name: "unavailable" for name in legacy if self.rows_down}
+        rows = [
+            name for name in legacy if name in self.rows and not (reveal and self.rows[name]) and not self.rows_down
+        ]
+        self.after_open()
+        return OpenReply(box=b"box" if rows or len(failed) < len(entitled) else None, failed=failed, legacy=rows)
 
     async def record(self, messages: Sequence[tuple[str, bytes]]) -> None:
         if self.bus_down:
@@ -80,18 +99,16 @@ class World:
 async def test_each_reference_has_its_own_fate_and_its_own_record() -> None:
     world = World(variable("A"), variable("GONE", deleted=True), variable("B"), unopenable=["B"])
     world.known["TORN"] = Unreadable(5)
-    fates = await world.resolve("A", "GONE", "NONE", "B", "TORN")
+    fates = await world.resolve("A", "GONE", "B", "TORN")
     assert fates == [
         ("A", "v3"),
         ("GONE", "deleted"),
-        ("NONE", "not_found"),
         ("B", "undecryptable"),
         ("TORN", "undecryptable"),
     ]
     assert world.recorded() == [
         ("A", "success", ""),
         ("GONE", "failure", "deleted"),
-        ("NONE", "failure", "not_found"),
         ("B", "success", ""),
         ("TORN", "failure", "undecryptable"),
         ("B", "failure", "undecryptable"),
@@ -192,3 +209,71 @@ async def test_a_variable_that_becomes_sensitive_meanwhile_is_not_revealed_as_it
     await world.resolver.reveal("", RevealRequest(caller=CALLER, name="A", recipient_key=b"k"))
     assert world.opened_ids == ["sealed-A"]
     assert [r["type"] for r in world.records] == ["kt.config_variable.revealed.v1"]
+
+
+def record_types(world: World) -> dict[str, str]:
+    return {r["data"]["resource"]["id"]: r["type"].split(".")[2] for r in world.records}
+
+
+async def test_a_name_without_history_is_looked_up_among_the_older_rows_and_recorded_as_such() -> None:
+    world = World(variable("A"), variable("B"), unopenable=["B"])
+    world.rows = {"OLD": True}
+    fates = await world.resolve("A", "B", "OLD", "NONE")
+    assert fates == [("A", "v3"), ("B", "undecryptable"), ("OLD", "v0"), ("NONE", "not_found")]
+    assert record_types(world) == {
+        "A": "resolved",
+        "B": "resolve_failed",
+        "OLD": "legacy_resolved",
+        "NONE": "resolve_failed",
+    }
+
+
+async def test_names_with_a_history_are_never_looked_up_among_the_older_rows() -> None:
+    world = World(variable("A"), variable("GONE", deleted=True))
+    world.known["TORN"] = Unreadable(5)
+    world.rows = {"A": True, "GONE": True, "TORN": True, "OTHER": True}
+    assert await world.resolve("A", "GONE", "TORN") == [("A", "v3"), ("GONE", "deleted"), ("TORN", "undecryptable")]
+    assert await world.resolve("OTHER", allowed=("A",)) == [("OTHER", "not_permitted")]
+    assert [names for names in world.asked_rows if names] == []
+
+
+async def test_a_row_is_not_handed_out_without_a_durable_record() -> None:
+    world = World(bus_down=True)
+    world.rows = {"OLD": True}
+    with pytest.raises(KtError, match="down"):
+        await world.resolve("OLD")
+
+
+async def test_rows_that_can_not_be_looked_at_hold_up_nobody_else() -> None:
+    world = World(variable("A"))
+    world.rows_down = True
+    assert await world.resolve("A", "OLD") == [("A", "v3"), ("OLD", "unavailable")]
+    assert ("OLD", "failure", "unavailable") in world.recorded()
+
+
+async def test_a_row_that_is_taken_over_between_the_two_looks_is_found_in_the_stream() -> None:
+    world = World(variable("A"))
+
+    def take_over() -> None:
+        world.known["OLD"] = variable("OLD")
+
+    world.after_open = take_over
+    assert await world.resolve("OLD", "A") == [("OLD", "v3"), ("A", "v3")]
+    assert record_types(world) == {"OLD": "resolved", "A": "resolved"}
+
+
+async def test_a_row_is_revealed_unless_it_is_sensitive() -> None:
+    world = World()
+    world.rows = {"SHOWN": False, "HIDDEN": True}
+    shown = await world.resolver.reveal("", RevealRequest(caller=CALLER, name="SHOWN", recipient_key=b"k"))
+    hidden = await world.resolver.reveal("", RevealRequest(caller=CALLER, name="HIDDEN", recipient_key=b"k"))
+    assert (shown.results[0].status, hidden.results[0].reason) == ("resolved", "not_found")
+    assert record_types(world) == {"SHOWN": "legacy_revealed", "HIDDEN": "resolve_failed"}
+
+
+async def test_a_row_that_becomes_a_sensitive_variable_meanwhile_is_not_revealed() -> None:
+    world = World()
+    world.after_open = lambda: world.known.update(OLD=variable("OLD"))
+    with pytest.raises(KtError) as caught:
+        await world.resolver.reveal("", RevealRequest(caller=CALLER, name="OLD", recipient_key=b"k"))
+    assert caught.value.code == "forbidden"

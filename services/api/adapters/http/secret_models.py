@@ -20,6 +20,10 @@ class ListQuery(Body):
     cursor: Annotated[str, Field(max_length=1024, description="`next_cursor` of the page before")] = ""
 
 
+class LegacyListQuery(ListQuery):
+    legacy: Annotated[bool, Field(description="Only older plaintext rows that were not taken over yet")] = False
+
+
 class Rotate(Body):
     """A new value."""
 

@@ -22,6 +22,7 @@ _EXAMPLE: Final[JsonDict] = {
     "sequence": 42,
     "created_at": "2026-11-23T07:39:03.192164Z",
     "updated_at": "2026-11-23T07:39:03.192164Z",
+    "legacy": False,
 }
 
 
@@ -82,6 +83,9 @@ class ConfigVariable(BaseModel):
 
     ``value`` is ``********`` for a sensitive variable. That of another is shown by GET of the single variable and is
     null elsewhere.
+
+    ``legacy``: the variable is still an older plaintext row. It has no history, so version and sequence are 0, the
+    times null, and there is no ETag; the first change of it encrypts the value and removes the row.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
@@ -92,8 +96,9 @@ class ConfigVariable(BaseModel):
     sensitive: bool
     version: int
     sequence: int
-    created_at: str
-    updated_at: str
+    created_at: str | None
+    updated_at: str | None
+    legacy: bool
 
     @classmethod
     def of(cls, state: SecretView | SecretOutcome, value: str | None = None) -> ConfigVariable:
@@ -105,8 +110,9 @@ class ConfigVariable(BaseModel):
             sensitive=state.sensitive,
             version=state.version,
             sequence=state.sequence,
-            created_at=state.created_at,
-            updated_at=state.updated_at,
+            created_at=state.created_at or None,
+            updated_at=state.updated_at or None,
+            legacy=isinstance(state, SecretView) and state.legacy,
         )
 
 

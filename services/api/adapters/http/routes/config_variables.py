@@ -30,7 +30,7 @@ from services.api.adapters.http.dependencies import (
 from services.api.adapters.http.fields import VariableName, VersionNumber
 from services.api.adapters.http.responses import respond
 from services.api.adapters.http.route import ApiRoute
-from services.api.adapters.http.secret_models import HistoryItem, ListQuery
+from services.api.adapters.http.secret_models import HistoryItem, LegacyListQuery
 from services.api.adapters.http.variable_models import (
     ConfigVariable,
     ConfigVariableHistory,
@@ -72,9 +72,9 @@ async def create_config_variable(body: CreateConfigVariable, change: ToCreate) -
     response_model=ConfigVariableList,
     **needs(VARIABLES_READ, "invalid_request", "invalid_name", "invalid_cursor"),
 )
-async def list_config_variables(query: Annotated[ListQuery, Query()], ask: Asked) -> Response:
+async def list_config_variables(query: Annotated[LegacyListQuery, Query()], ask: Asked) -> Response:
     """A page of the variables whose name begins with `prefix`, never with a value."""
-    page = await ask.door.variables.page(ask.call, query.prefix, query.cursor, query.limit)
+    page = await ask.door.variables.page(ask.call, query.prefix, query.cursor, query.limit, legacy=query.legacy)
     items = [ConfigVariable.of(item) for item in page.items]
     return respond(ConfigVariableList(items=items, next_cursor=page.next_cursor))
 
@@ -93,8 +93,8 @@ async def list_config_variables(query: Annotated[ListQuery, Query()], ask: Asked
 async def get_config_variable(name: VariableName, ask: Asked, if_none_match: IfNoneMatch = None) -> Response:
     """One variable as of now: a write that was answered is seen. Only the value of a non-sensitive one is shown."""
     state = await ask.door.variables.get(ask.call, name)
-    tag = {"ETag": etag(state.sequence)}
-    if is_unchanged(if_none_match, state.sequence):
+    tag = {} if state.legacy else {"ETag": etag(state.sequence)}
+    if not state.legacy and is_unchanged(if_none_match, state.sequence):
         return Response(status_code=304, headers=tag)
     value = None if state.sensitive else (await ask.door.variables.reveal(ask.call, name)).reveal().decode()
     return respond(ConfigVariable.of(state, value), headers=tag, store=state.sensitive)
@@ -160,6 +160,16 @@ async def roll_back_config_variable(
 ) -> Response:
     """Go back to the value of an older version, as a new version."""
     return _changed(await change.door.variables.roll_back(change.call, change.conditions, name, body.version))
+
+
+@router.post(
+    "/{name}/take-over",
+    response_model=ConfigVariable,
+    **needs(VARIABLES_WRITE, "undecryptable", *CHANGE, responses=CHANGED),
+)
+async def take_over_config_variable(name: VariableName, change: ToChange) -> Response:
+    """Encrypt the value of an older plaintext row and remove the row. Any other change of it does the same."""
+    return _changed(await change.door.variables.take_over(change.call, change.conditions, name))
 
 
 @router.get(

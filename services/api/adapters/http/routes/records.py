@@ -1,4 +1,4 @@
-"""/v1/events, /v1/gateways and /v1/encryption-keys"""
+"""/v1/events, /v1/gateways, /v1/encryption-keys and /v1/legacy-rows"""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Response
 
-from libs.common.auth.scopes import EVENTS_READ, GATEWAYS_READ, KEYS_READ
+from libs.common.auth.scopes import EVENTS_READ, GATEWAYS_READ, KEYS_READ, VARIABLES_READ
 from libs.common.protocol.audit import EventPage
-from libs.common.protocol.keys import KeysStatusReply
+from libs.common.protocol.keys import KeysStatusReply, LegacyStatusReply
 from services.api.adapters.http.contract import needs
 from services.api.adapters.http.dependencies import Asked
 from services.api.adapters.http.models import Events, EventsQuery, Gateways
@@ -34,6 +34,12 @@ async def list_events(query: Annotated[EventsQuery, Query()], ask: Asked) -> Res
 async def list_gateways(ask: Asked) -> Response:
     """The gateways and, for each target, the reference and version it serves."""
     return respond(Gateways(items=await ask.door.gateways.list(ask.call)))
+
+
+@router.get("/legacy-rows", response_model=LegacyStatusReply, **needs(VARIABLES_READ, "misconfigured"))
+async def get_legacy_rows(ask: Asked) -> Response:
+    """How many rows of the earlier system's table are left, and which of them can't be used; never a value."""
+    return respond(await ask.door.records.legacy_rows(ask.call))
 
 
 @router.get("/encryption-keys", response_model=KeysStatusReply, **needs(KEYS_READ))
