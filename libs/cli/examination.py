@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from libs.cli.client import HttpClient
 from libs.cli.discovery import connect, find_url
 from libs.cli.documents import print_json
+from libs.cli.older_rows import older_rows
 from libs.cli.running import home_at, signing_keys_line
 from libs.cli.session import Session
 from libs.cli.terminal import clean, styled
@@ -169,6 +171,7 @@ def _api(session: Session) -> Iterator[Finding]:
         yield Finding("token", NOTE if error.code == "forbidden" else WRONG, error.detail, error.hint)
     else:
         yield Finding("token", OK, "accepted")
+        yield from _older_rows(client)
 
 
 def _signing_keys(found: Any) -> Iterator[Finding]:
@@ -179,3 +182,26 @@ def _signing_keys(found: Any) -> Iterator[Finding]:
         yield Finding("JWT keys", WRONG, str(found["refused"].get("detail", "")), fix)
     else:
         yield Finding("JWT keys", OK, signing_keys_line(found))
+
+
+def _older_rows(client: HttpClient) -> Iterator[Finding]:
+    """Nothing where there never were any."""
+    try:
+        rows = older_rows(client)
+    except KtError as error:
+        if error.code != "not_found":  # a system that is older than kt
+            yield Finding("older rows", WRONG, error.detail, error.hint)
+        return
+    if rows is None:
+        return
+    if not rows.may_delete:
+        detail = f"the key service may not delete rows of {rows.table}, so plaintext stays there"
+        yield Finding("older rows", WRONG, detail, f"GRANT DELETE ON {rows.table} to the role of the connection.")
+    elif not rows.any:
+        yield Finding("older rows", OK, f"none is left in {rows.table}")
+    else:
+        detail = f"{rows.left} plaintext rows are left in {rows.table}; {rows.unusable} more can't be used"
+        if rows.hidden:
+            detail += f", {rows.hidden} are hidden by config variables"
+        fix = "`kt legacy status` names them; `kt legacy migrate --all` takes over what can be."
+        yield Finding("older rows", NOTE, detail, fix)

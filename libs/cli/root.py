@@ -26,6 +26,7 @@ ENTRIES: Final = {
     "git-tokens": Entry(
         "libs.cli.commands.git_tokens:git_tokens", "Git access tokens, for configs in repositories.", _SECRETS
     ),
+    "legacy": Entry("libs.cli.commands.legacy:legacy", "Older plaintext rows: what is left of them.", _SECRETS),
     "keys": Entry("libs.cli.commands.keys:keys", "The encryption keys in use.", _SECRETS),
     "token": Entry("libs.cli.commands.token:token", "Issue tokens for people, machines and clients.", _SECRETS),
     "gateway": Entry("libs.cli.commands.gateway:gateway", "Run, reload and watch gateways.", _GATEWAYS),

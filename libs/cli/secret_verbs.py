@@ -84,9 +84,9 @@ def destroy(
 
 
 def list_all(
-    session: Session, resource: SecretResource, table: Table, row: Row, *, prefix: str, limit: int | None
+    session: Session, resource: SecretResource, table: Table, row: Row, query: Mapping[str, str], limit: int | None
 ) -> None:
-    found = pages(connect(session), resource.url, {"prefix": prefix}, limit)
+    found = pages(connect(session), resource.url, query, limit)
     if session.json:
         with json_page() as document:
             for page in found:
@@ -99,7 +99,7 @@ def list_all(
         shown, more = shown + len(page["items"]), page["next_cursor"]
     if not shown:
         nothing = f"No {resource.noun} here. `{resource.command} create NAME` stores one."
-        click.echo(f"No {resource.noun} begins like this." if prefix else nothing, err=True)
+        click.echo(f"No {resource.noun} is like this." if any(query.values()) else nothing, err=True)
     elif more:
         click.echo(f"The first {shown}; there are more.", err=True)
 

@@ -44,8 +44,8 @@ from libs.common.events.secret import (
 class SecretKind:
     """``name`` is the aggregate on the stream, the resource type in events, and what a sealed value is bound to.
 
-    ``noun`` and ``command`` are for sentences. A kind that is ``always_sensitive`` is never shown by the API. A kind of
-    which the earlier system has plaintext rows knows the event by which one of them is ``taken_over``.
+    ``noun`` and ``command`` are for sentences. A kind that is ``always_sensitive`` is never shown by the API. A kind
+    of which the earlier system has plaintext rows knows the event by which one of them is ``taken_over``.
     """
 
     name: str

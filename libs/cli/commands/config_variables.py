@@ -74,8 +74,9 @@ def create(
 )
 @click.option("--prefix", default="", metavar="TEXT", help="Only names that begin like this.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N. Default: all.")
+@click.option("--legacy", is_flag=True, help="Only older plaintext rows that were not taken over yet.")
 @pass_session
-def list_(session: Session, prefix: str, limit: int | None) -> None:
+def list_(session: Session, prefix: str, limit: int | None, legacy: bool) -> None:
     """List config variables by name. Values are not shown."""
     columns = (
         Column("NAME"),
@@ -84,7 +85,8 @@ def list_(session: Session, prefix: str, limit: int | None) -> None:
         Column("CHANGED"),
         Column("DESCRIPTION"),
     )
-    secret_verbs.list_all(session, VARIABLES, Table(*columns), _row, prefix=prefix, limit=limit)
+    query = {"prefix": prefix, "legacy": "true" if legacy else ""}
+    secret_verbs.list_all(session, VARIABLES, Table(*columns), _row, query, limit)
 
 
 @config_variables.command()
@@ -100,7 +102,7 @@ def get(session: Session, name: str) -> None:
     print_details(
         [
             ("NAME", found.get("name")),
-            ("VERSION", found.get("version")),
+            ("VERSION", _version(found)),
             ("SENSITIVE", _yes_no(found.get("sensitive"))),
             ("VALUE", REDACTED if found.get("sensitive") else found.get("value", "")),
             ("DESCRIPTION", found.get("description", "")),
@@ -254,11 +256,15 @@ def history(session: Session, name: str) -> None:
 def _row(item: Mapping[str, Any], now: datetime) -> list[object]:
     return [
         item.get("name"),
-        item.get("version"),
+        _version(item),
         _yes_no(item.get("sensitive")),
-        f"{age(item.get('updated_at'), now)} ago",
+        f"{age(item['updated_at'], now)} ago" if item.get("updated_at") else "",
         item.get("description", ""),
     ]
+
+
+def _version(item: Mapping[str, Any]) -> object:
+    return "plaintext" if item.get("legacy") else item.get("version")
 
 
 def _done(session: Session, what: str, answer: Answer) -> None:
