@@ -84,7 +84,7 @@ def destroy(
 
 
 def list_all(
-    session: Session, resource: SecretResource, table: Table, row: Row, query: Mapping[str, str], limit: int | None
+    session: Session, resource: SecretResource, table: Table, row: Row, *, query: Mapping[str, str], limit: int | None
 ) -> None:
     found = pages(connect(session), resource.url, query, limit)
     if session.json:

@@ -86,7 +86,7 @@ def list_(session: Session, prefix: str, limit: int | None, legacy: bool) -> Non
         Column("DESCRIPTION"),
     )
     query = {"prefix": prefix, "legacy": "true" if legacy else ""}
-    secret_verbs.list_all(session, VARIABLES, Table(*columns), _row, query, limit)
+    secret_verbs.list_all(session, VARIABLES, Table(*columns), _row, query=query, limit=limit)
 
 
 @config_variables.command()

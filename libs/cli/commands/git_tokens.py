@@ -60,7 +60,7 @@ def create(
 def list_(session: Session, prefix: str, limit: int | None) -> None:
     """List Git access tokens by name."""
     table = Table(Column("NAME"), Column("VERSION", right=True), Column("CHANGED"), Column("DESCRIPTION"))
-    secret_verbs.list_all(session, GIT_TOKENS, table, _row, {"prefix": prefix}, limit)
+    secret_verbs.list_all(session, GIT_TOKENS, table, _row, query={"prefix": prefix}, limit=limit)
 
 
 @git_tokens.command()

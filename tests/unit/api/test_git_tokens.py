@@ -75,7 +75,7 @@ async def test_the_same_key_on_the_other_kind_is_another_command(system: System)
 
 
 async def test_reading_asks_for_this_kind(system: System) -> None:
-    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[view("CONFIG_REPO")], more=True))
+    system.bus.on(resolver.LIST, lambda _: resolver.SecretList(items=[view("CONFIG_REPO")], more=True, after="A"))
     system.bus.on(resolver.HISTORY, lambda _: resolver.SecretHistory(items=[]))
     listed = await system.ask("GET", f"{PATH}?prefix=C&limit=1")
     cursor = listed.json()["next_cursor"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import pytest
 
 from libs.common.errors import KtError
@@ -244,92 +243,3 @@ async def test_an_update_that_changes_nothing_answers_with_what_is_there(world: 
 @pytest.mark.parametrize("name", ["a/b", "", "x" * 129, "sk-proj-abcdefghijklmnop1234"])
 async def test_names_are_checked_here_too(world: World, name: str) -> None:
     assert await world.refused("create", name=name, value="one") in ("invalid_name", "name_looks_like_secret")
-
-
-def history(world: World) -> list[str]:
-    return [orjson.loads(body)["type"].split(".")[2] for _, body in world.store.messages]
-
-
-@pytest.mark.parametrize(
-    ("command", "fields", "version", "events"),
-    [
-        ("update", {"description": "new"}, 1, ["taken_over", "updated"]),
-        ("update", {"description": "old"}, 1, ["taken_over"]),
-        ("update", {"sensitive": True}, 1, ["taken_over", "updated"]),
-        ("rotate", {"value": "two"}, 2, ["taken_over", "rotated"]),
-        ("delete", {}, 1, ["taken_over", "deleted"]),
-        ("take_over", {}, 1, ["taken_over"]),
-    ],
-)
-async def test_any_change_of_an_older_row_takes_it_over_first(
-    world: World, command: str, fields: dict[str, Any], version: int, events: list[str]
-) -> None:
-    world.sealer.rows["A"] = ("old", False)
-    outcome = await world.do(command, key="k", **fields)
-    assert (outcome.version, outcome.deleted, history(world)) == (version, command == "delete", events)
-    again = await world.do(command, key="k", **fields)
-    assert (again.sequence, again.version, history(world)) == (outcome.sequence, version, events)
-
-
-@pytest.mark.parametrize(
-    ("command", "fields", "code"),
-    [
-        ("update", {"sensitive": False}, "invalid_request"),
-        ("update", {"description": "x" * 1025}, "invalid_request"),
-        ("roll_back", {"to_version": 1}, "invalid_request"),
-        ("roll_back", {"to_version": 2}, "not_found"),
-        ("rotate", {"value": "two", "expected_sequence": 4}, "precondition_failed"),
-        ("create", {"value": "two"}, "already_exists"),
-    ],
-)
-async def test_a_change_that_is_not_allowed_takes_nothing_over(
-    world: World, command: str, fields: dict[str, Any], code: str
-) -> None:
-    world.sealer.rows["A"] = ("old", True)
-    assert await world.refused(command, **fields) == code
-
-
-async def test_a_deleted_name_does_not_go_back_to_its_older_row(world: World) -> None:
-    world.sealer.rows["A"] = ("old", True)
-    await world.do("delete")
-    for command, fields in (("update", {"description": "x"}), ("rotate", {"value": "two"}), ("take_over", {})):
-        assert await world.refused(command, **fields) == "not_found"
-    assert (await world.do("create", value="new")).version == 2
-
-
-async def test_a_name_with_a_history_hides_the_older_row(world: World) -> None:
-    await world.do("create", value="one")
-    world.sealer.rows["A"] = ("old", True)
-    assert (await world.do("take_over")).version == 1
-    assert (await world.do("rotate", value="two")).version == 2
-    assert history(world) == ["created", "rotated"]
-
-
-async def test_what_has_no_row_either_can_not_be_taken_over(world: World) -> None:
-    assert await world.refused("take_over") == "not_found"
-
-
-async def test_of_many_who_change_an_older_row_at_once_one_takes_it_over(world: World) -> None:
-    world.sealer.rows["A"] = ("old", True)
-    results = await asyncio.gather(*(world.do("rotate", value=f"v{number}") for number in range(5)))
-    assert sorted(r.version for r in results) == [2, 3, 4, 5, 6]
-    assert history(world) == ["taken_over", *["rotated"] * 5]
-
-
-async def test_a_change_that_failed_behind_the_take_over_succeeds_when_it_is_repeated(world: World) -> None:
-    world.sealer.rows["A"] = ("old", True)
-    world.sealer.fail = True
-    with pytest.raises(KtError):
-        await world.do("rotate", key="k", value="two")
-    assert history(world) == ["taken_over"]
-    world.sealer.fail = False
-    assert (await world.do("rotate", key="k", value="two")).version == 2
-    assert history(world) == ["taken_over", "rotated"]
-
-
-async def test_other_kinds_of_secret_have_no_older_rows() -> None:
-    world = World(KINDS["git_token"])
-    world.sealer.rows["A"] = ("old", True)
-    assert await world.refused("rotate", value="two") == "not_found"
-    assert await world.refused("take_over") == "not_found"
-    assert (await world.do("create", value="one")).version == 1
