@@ -40,6 +40,18 @@ from libs.common.events.git_token import (
 )
 from libs.common.events.secret import SealedRef
 from libs.common.events.token import SigningKeysChanged, TokenIssued
+from libs.common.events.webhook import (
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookDelivered,
+    WebhookDeliveryFailed,
+    WebhookDisabled,
+    WebhookRedeliveryRequested,
+    WebhookSecretRetired,
+    WebhookSecretRotated,
+    WebhookTested,
+    WebhookUpdated,
+)
 
 METADATA: Final = Metadata(
     id="01936c2f-8a10-7c3e-9b1a-2f6d5e4c3b2a",
@@ -68,6 +80,13 @@ def _git_token(version: int = 0) -> Resource:
 
 
 _GATEWAY = Resource("gateway", "keeptrusts-proxy")
+_WEBHOOK = Resource("webhook", "8b0f2f7e-3c39-5d0f-9a51-5c1c5e3a7d10")
+_URL = "https://receiver.example.com/keeptrusts"
+_DELIVERY = (
+    "b5c8f1de-02f4-5b3a-8a52-6d4f7f3a9b21",
+    "01936c2f-9b21-7d4f-8c2b-3f7e6d5c4b3a",
+    "kt.config_variable.rotated.v1",
+)
 
 EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableCreated(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
@@ -104,4 +123,14 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
         EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),
         Resource("encryption_key", "mk-fedcba9876543210"),
     ),
+    (WebhookCreated(_URL, ("kt.config_variable.*",), "Tells the on-call channel", _SEALED), _WEBHOOK),
+    (WebhookUpdated(_URL, ("*",), "Tells the on-call channel", enabled=True), _WEBHOOK),
+    (WebhookDisabled("gone"), _WEBHOOK),
+    (WebhookSecretRotated(_SEALED, "2026-11-24T07:39:03.192164Z"), _WEBHOOK),
+    (WebhookSecretRetired((_SEALED,)), _WEBHOOK),
+    (WebhookDeleted(), _WEBHOOK),
+    (WebhookTested(), _WEBHOOK),
+    (WebhookRedeliveryRequested(*_DELIVERY), _WEBHOOK),
+    (WebhookDelivered(*_DELIVERY, 2, 200), _WEBHOOK),
+    (WebhookDeliveryFailed(*_DELIVERY, 10, 503, "rejected"), _WEBHOOK),
 )

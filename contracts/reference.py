@@ -9,6 +9,7 @@ from pathlib import Path
 from libs.cli import reference as command_line
 from libs.common.errors import CATALOGUE
 from libs.common.events import REGISTRY
+from libs.common.subjects import ACCESS, EVENTS
 
 
 def pages() -> Iterator[tuple[Path, str]]:
@@ -41,11 +42,12 @@ def events_page() -> str:
         "Every event is a CloudEvents 1.0 JSON document; what is particular to its type stands in `data.detail`.",
         "Schemas: `contracts/events/`, one sample of each version: `contracts/samples/`. Written from the registry.",
         "",
-        "| type | category | action | outcome | detail |",
-        "|---|---|---|---|---|",
+        "| type | stream | category | action | outcome | detail |",
+        "|---|---|---|---|---|---|",
     ]
     for name, kind in sorted(REGISTRY.types().items()):
         detail = ", ".join(f"`{field.name}`" for field in fields(kind.model))
         outcome = "failure" if kind.failure else "success"
-        lines.append(f"| `{name}` | {kind.category} | {kind.action} | {outcome} | {detail} |")
+        stream = ACCESS if kind.access else EVENTS
+        lines.append(f"| `{name}` | `{stream}` | {kind.category} | {kind.action} | {outcome} | {detail} |")
     return "\n".join(lines) + "\n"

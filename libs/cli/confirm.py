@@ -39,6 +39,12 @@ def confirm_destruction(client: HttpClient, resource: SecretResource, name: str,
     _ask(f"Destroy the value of {name} version {version}?", warnings)
 
 
+def yes_or_no(question: str, hint: str) -> None:
+    """Ask before something else is deleted. Raises: as :func:`confirm_deletion`."""
+    _need_terminal(hint)
+    _ask(question, [])
+
+
 def _need_terminal(hint: str) -> None:
     if not sys.stdin.isatty():
         raise KtError(

@@ -10,6 +10,7 @@ import click
 from libs.common.errors import KtError
 
 _FORM: Final = re.compile(r"[1-9][0-9]{0,8}[smhd]")
+_NONE: Final = re.compile(r"0[smhd]")
 
 
 class Duration(click.ParamType[str]):
@@ -17,8 +18,12 @@ class Duration(click.ParamType[str]):
 
     name = "duration"
 
+    def __init__(self, *, zero: bool = False) -> None:
+        """With ``zero`` no time at all is a duration, too."""
+        self._zero = zero
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        if not _FORM.fullmatch(str(value)):
+        if not _FORM.fullmatch(str(value)) and not (self._zero and _NONE.fullmatch(str(value))):
             option = max(param.opts, key=len) if param else "The duration"
             raise KtError("usage", f"{option} is not valid; expected a number and a unit (s, m, h, d), such as 90d.")
         return str(value)

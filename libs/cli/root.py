@@ -31,6 +31,7 @@ ENTRIES: Final = {
     "token": Entry("libs.cli.commands.token:token", "Issue tokens for people, machines and clients.", _SECRETS),
     "gateway": Entry("libs.cli.commands.gateway:gateway", "Run, reload and watch gateways.", _GATEWAYS),
     "events": Entry("libs.cli.commands.events:events", "The audit log.", _GATEWAYS),
+    "webhooks": Entry("libs.cli.commands.webhooks:webhooks", "Tell addresses of events, signed.", _GATEWAYS),
     "completion": Entry("libs.cli.commands.completion:completion", "Print a completion script for a shell.", _OTHER),
     "version": Entry("libs.cli.commands.version:version", "Print the version.", _OTHER),
 }

@@ -31,10 +31,10 @@ def value_options(command: _Command) -> _Command:
     return click.option("--value", hidden=True, expose_value=False, callback=_refuse)(command)
 
 
-def read_value(value_file: Path | None, prompt: str) -> Secret:
+def read_value(value_file: Path | None, prompt: str, option: str = "--value-file") -> Secret:
     """The value: from the file, else from stdin when it is no terminal, else asked for twice.
 
-    One final line break of a file or pipe is dropped.
+    One final line break of a file or pipe is dropped. ``option`` is what named the file.
 
     Raises:
         KtError: ``invalid_value``, ``redacted_value``, or ``usage`` when the file can't be read.
@@ -42,9 +42,9 @@ def read_value(value_file: Path | None, prompt: str) -> Secret:
     if value_file is not None and str(value_file) != "-":
         try:
             with value_file.open("rb") as file:
-                return _piped(file, "The file given by --value-file")
+                return _piped(file, f"The file given by {option}")
         except OSError as error:
-            raise KtError("usage", f"The file given by --value-file can't be read: {error.strerror}.") from None
+            raise KtError("usage", f"The file given by {option} can't be read: {error.strerror}.") from None
     if value_file is not None or not sys.stdin.isatty():
         return _piped(sys.stdin.buffer, "stdin")
     return _asked(prompt)

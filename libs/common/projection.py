@@ -132,6 +132,15 @@ class ProjectionRunner:
             if not self._waiting:
                 self._wanted.clear()
 
+    async def passed(self, position: int) -> int:
+        """Wait until this instance knows of something projected behind ``position``, and return how far it is then.
+
+        Unlike :meth:`wait_for` this hurries nobody: what comes close together is still written together.
+        """
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position > position)
+        return self.position
+
     async def _wait_for(self, sequence: int, deadline: float) -> bool:
         while self.position < sequence:
             left = deadline - asyncio.get_running_loop().time()

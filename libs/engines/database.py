@@ -19,7 +19,7 @@ from libs.common.secret import Secret
 from libs.engines.files import private_directory, write_private
 
 DATABASE: Final = "keeptrusts"
-OWNERS: Final = ("keys", "resolver", "audit")
+OWNERS: Final = ("keys", "resolver", "audit", "webhooks")
 """Services that own a schema; the schema has the service's name, the role is ``kt_<service>``."""
 
 _LOCK: Final = 0x6B7470726F766973

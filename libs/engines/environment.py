@@ -17,6 +17,11 @@ _OF_SERVICE: Final[Mapping[str, tuple[str, ...]]] = {
         "KEEPTRUSTS_LEGACY_TABLE",
         "KEEPTRUSTS_LEGACY_ORG",
     ),
+    "webhooks": (
+        "KEEPTRUSTS_WEBHOOK_ALLOWED_NETWORKS",
+        "KEEPTRUSTS_WEBHOOK_TIMEOUT_SECONDS",
+        "KEEPTRUSTS_WEBHOOK_RETENTION_DAYS",
+    ),
 }
 
 

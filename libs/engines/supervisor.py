@@ -34,7 +34,7 @@ from libs.engines.supervised import Supervised
 log = logging.getLogger(__name__)
 
 ENGINES: Final = ("nats", "postgres")
-SERVICES: Final = ("keys", "command", "resolver", "audit", "api")
+SERVICES: Final = ("keys", "command", "resolver", "audit", "webhooks", "api")
 DOOR: Final = "api"
 READY_SECONDS: Final = 60.0
 _SERVICE_GRACE: Final = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from services.api.application.records import Records
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import KeyChanges, SigningKeys
 from services.api.application.tokens import Tokens
+from services.api.application.webhooks import Webhooks
 from services.api.settings import ApiSettings, token_keys_from_environment, token_keys_read_again
 
 
@@ -68,6 +70,7 @@ def build_door(bus: Bus, signing_keys: SigningKeys, signer: GatewaySigner, nats_
         records=Records(bus),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
+        webhooks=Webhooks(bus, boxes, os.urandom),
     )
 
 

@@ -15,6 +15,7 @@ from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
 from services.command.application.records import Records
 from services.command.application.secrets import Secrets
+from services.command.application.webhooks import SECRET_KIND, Webhooks
 from services.command.settings import CommandSettings
 
 
@@ -22,6 +23,7 @@ from services.command.settings import CommandSettings
 async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator[None]:
     clock = SystemClock()
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
+    webhooks = Webhooks(aggregates, BusSealer(service.client, SECRET_KIND), clock)
     records = Records(aggregates)
     for name, endpoint in command.SECRETS.items():
         secrets = Secrets(KINDS[name], aggregates, BusSealer(service.client, name))
@@ -30,6 +32,8 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     service.rpc.serve(command.TOKEN, records.record_token)
     service.rpc.serve(command.SIGNING_KEYS, records.record_signing_keys)
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)
+    service.rpc.serve(command.WEBHOOK, webhooks.handle)
+    service.rpc.serve(command.WEBHOOK_UPKEEP, webhooks.keep_up)
     yield
 
 

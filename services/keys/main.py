@@ -34,6 +34,7 @@ from services.keys.application.ports import LegacyTable
 from services.keys.application.sealing import Sealing
 from services.keys.application.status import Status
 from services.keys.application.succession import Succession
+from services.keys.application.webhook_signatures import WebhookSignatures
 from services.keys.settings import (
     KeysSettings,
     MasterKeys,
@@ -117,6 +118,7 @@ async def build_endpoints(
         sealing=sealing,
         opening=Opening(keyring, sealed_store),
         client_tokens=ClientTokens(keyring),
+        webhook_signatures=WebhookSignatures(keyring, sealed_store),
         status=Status(keyring_store, masters.current, masters.previous),
         legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
     )

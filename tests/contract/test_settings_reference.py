@@ -17,6 +17,7 @@ from services.command.settings import CommandSettings
 from services.gateway.settings import GatewaySettings
 from services.keys.settings import KeysSettings
 from services.resolver.settings import ResolverSettings
+from services.webhooks.settings import WebhooksSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -28,6 +29,7 @@ PROCESSES: dict[str, type[BaseSettings]] = {
     "keys": KeysSettings,
     "provision": ProvisionSettings,
     "resolver": ResolverSettings,
+    "webhooks": WebhooksSettings,
 }
 SECRETS = {
     "KEEPTRUSTS_SECRET_ENCRYPTION_KEY",

@@ -16,6 +16,8 @@ GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
 KEYS_READ: Final = "keys:read"
 TOKENS_ISSUE: Final = "tokens:issue"
+WEBHOOKS_READ: Final = "webhooks:read"
+WEBHOOKS_WRITE: Final = "webhooks:write"
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset(
@@ -31,6 +33,8 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             KEYS_READ,
             SECRETS_RESOLVE,
             TOKENS_ISSUE,
+            WEBHOOKS_READ,
+            WEBHOOKS_WRITE,
         }
     ),
     "operator": frozenset(
@@ -43,9 +47,11 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
             KEYS_READ,
+            WEBHOOKS_READ,
+            WEBHOOKS_WRITE,
         }
     ),
-    "auditor": frozenset({VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ}),
+    "auditor": frozenset({VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ, WEBHOOKS_READ}),
     "gateway": frozenset({GATEWAYS_CONNECT}),
     "machine": frozenset({SECRETS_RESOLVE}),
 }

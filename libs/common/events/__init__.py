@@ -1,6 +1,6 @@
 """Every event of the system. Importing this package fills the registry."""
 
-from libs.common.events import config_variable, encryption_key, gateway, git_token, token
+from libs.common.events import config_variable, encryption_key, gateway, git_token, token, webhook
 from libs.common.events.envelope import Actor, Metadata, Origin, RecordedEvent, Resource, decode, encode, encode_all
 from libs.common.events.registry import REGISTRY, EventRegistry, MalformedEvent, UnknownEventType
 
@@ -22,4 +22,5 @@ __all__ = [
     "gateway",
     "git_token",
     "token",
+    "webhook",
 ]

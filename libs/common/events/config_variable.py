@@ -59,19 +59,19 @@ class ConfigVariableVersionDestroyed(SecretVersionDestroyed):
     """The value of an older version is gone for good: ``sealed`` names what was deleted from the sealed store."""
 
 
-@REGISTRY.event("kt.config_variable.resolved.v1", action="resolve")
+@REGISTRY.event("kt.config_variable.resolved.v1", action="resolve", access=True)
 @dataclass(frozen=True, slots=True)
 class ConfigVariableResolved(SecretResolved):
     """The value of ``version`` was handed out. ``purpose``: startup, reload, rotation, reconnect or request."""
 
 
-@REGISTRY.event("kt.config_variable.resolve_failed.v1", action="resolve", failure=True)
+@REGISTRY.event("kt.config_variable.resolve_failed.v1", action="resolve", failure=True, access=True)
 @dataclass(frozen=True, slots=True)
 class ConfigVariableResolveFailed(SecretResolveFailed):
     """``reason``: not_found, deleted, not_permitted, undecryptable, invalid_reference or unavailable."""
 
 
-@REGISTRY.event("kt.config_variable.revealed.v1", action="reveal")
+@REGISTRY.event("kt.config_variable.revealed.v1", action="reveal", access=True)
 @dataclass(frozen=True, slots=True)
 class ConfigVariableRevealed:
     """The API showed the value of a variable that is not sensitive."""

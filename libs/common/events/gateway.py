@@ -28,7 +28,7 @@ class GatewayEnrolled:
     references: tuple[str, ...]
 
 
-@REGISTRY.event("kt.gateway.config_loaded.v1", action="load_config")
+@REGISTRY.event("kt.gateway.config_loaded.v1", action="load_config", access=True)
 @dataclass(frozen=True, slots=True)
 class GatewayConfigLoaded:
     config_digest: str
@@ -37,7 +37,7 @@ class GatewayConfigLoaded:
     targets: tuple[TargetReference, ...]
 
 
-@REGISTRY.event("kt.gateway.config_reloaded.v1", action="reload_config")
+@REGISTRY.event("kt.gateway.config_reloaded.v1", action="reload_config", access=True)
 @dataclass(frozen=True, slots=True)
 class GatewayConfigReloaded:
     config_digest: str
@@ -46,7 +46,7 @@ class GatewayConfigReloaded:
     targets: tuple[TargetReference, ...]
 
 
-@REGISTRY.event("kt.gateway.reload_refused.v1", action="reload_config", failure=True)
+@REGISTRY.event("kt.gateway.reload_refused.v1", action="reload_config", failure=True, access=True)
 @dataclass(frozen=True, slots=True)
 class GatewayReloadRefused:
     """A reload was refused and the old config kept. ``reason`` is an error code."""
@@ -55,7 +55,7 @@ class GatewayReloadRefused:
     reason: str
 
 
-@REGISTRY.event("kt.gateway.version_adopted.v1", action="adopt")
+@REGISTRY.event("kt.gateway.version_adopted.v1", action="adopt", access=True)
 @dataclass(frozen=True, slots=True)
 class GatewayVersionAdopted:
     """The data plane acknowledged these versions: requests from now on carry them."""

@@ -53,13 +53,13 @@ class GitTokenVersionDestroyed(SecretVersionDestroyed):
     """The value of an older version is gone for good: ``sealed`` names what was deleted from the sealed store."""
 
 
-@REGISTRY.event("kt.git_token.resolved.v1", action="resolve")
+@REGISTRY.event("kt.git_token.resolved.v1", action="resolve", access=True)
 @dataclass(frozen=True, slots=True)
 class GitTokenResolved(SecretResolved):
     """The value of ``version`` was handed to a gateway. ``purpose``: startup, reload, rotation or reconnect."""
 
 
-@REGISTRY.event("kt.git_token.resolve_failed.v1", action="resolve", failure=True)
+@REGISTRY.event("kt.git_token.resolve_failed.v1", action="resolve", failure=True, access=True)
 @dataclass(frozen=True, slots=True)
 class GitTokenResolveFailed(SecretResolveFailed):
     """``reason``: not_found, deleted, not_permitted, undecryptable or invalid_reference."""

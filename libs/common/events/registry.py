@@ -30,13 +30,17 @@ class MalformedEvent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """The current version of one event: wire name, class, and its place in the audit vocabulary."""
+    """The current version of one event: wire name, class, and its place in the audit vocabulary.
+
+    ``access``: it is recorded in ``KT_ACCESS``, not in ``KT_EVENTS``.
+    """
 
     wire_name: str
     model: type[Any]
     category: str
     action: str
     failure: bool
+    access: bool
     adapter: TypeAdapter[Any]
     fields: tuple[str, ...]
 
@@ -50,7 +54,13 @@ class EventRegistry:
         self._upcasters: dict[str, tuple[str, Upcaster]] = {}
 
     def event(
-        self, wire_name: str, *, action: str, category: str = "secret_management", failure: bool = False
+        self,
+        wire_name: str,
+        *,
+        action: str,
+        category: str = "secret_management",
+        failure: bool = False,
+        access: bool = False,
     ) -> Callable[[_Model], _Model]:
         """Class decorator that registers the current version of an event. A reused name raises ``ValueError``."""
 
@@ -59,7 +69,7 @@ class EventRegistry:
             model.__pydantic_config__ = {"extra": "forbid"}
             adapter: TypeAdapter[Any] = TypeAdapter(model)
             names = tuple(field.name for field in fields(model))
-            kind = EventType(wire_name, model, category, action, failure, adapter, names)
+            kind = EventType(wire_name, model, category, action, failure, access, adapter, names)
             self._by_name[wire_name] = self._by_model[model] = kind
             return model
 

@@ -115,3 +115,59 @@ SIGNING_KEYS = Endpoint(
 ENCRYPTION_KEY = Endpoint(
     "kt.cmd.v1.encryption_key", _QUEUE, RecordKeyRotation, Recorded, "Record a rotation of the master key"
 )
+
+
+class WebhookCommand(Message):
+    """One command on a webhook. What an update leaves out stays as it is.
+
+    ``secret`` is for create and rotate_secret, boxed for the kind ``webhook_secret`` under the webhook's id; ``made``
+    says that it was made for this very request, so that a repeated one brings another.
+    """
+
+    command: Literal["create", "update", "rotate_secret", "delete"]
+    command_id: str
+    caller: Caller
+    webhook: str
+    url: str | None = None
+    event_types: tuple[str, ...] | None = None
+    description: str | None = None
+    enabled: bool | None = None
+    secret: BoxedValue | None = None
+    made: bool = False
+    overlap_s: int | None = None
+    expected_sequence: int | None = None
+
+
+class WebhookOutcome(Message):
+    """The webhook behind a command. ``replayed``: an earlier request did it, so a secret of this one is not in force.
+
+    ``overlap_until`` is empty unless older secrets are valid.
+    """
+
+    id: str
+    url: str
+    event_types: tuple[str, ...]
+    description: str
+    enabled: bool
+    disabled_reason: str
+    overlap_until: str
+    sequence: int
+    created_at: str
+    updated_at: str
+    replayed: bool
+
+
+class WebhookUpkeep(Message):
+    """What follows of itself: old secrets whose overlap is over are retired, an address that is gone is disabled."""
+
+    command: Literal["retire_secrets", "disable"]
+    command_id: str
+    caller: Caller
+    webhook: str
+    reason: str = ""
+
+
+WEBHOOK = Endpoint("kt.cmd.v1.webhook", _QUEUE, WebhookCommand, WebhookOutcome, "Change a webhook")
+WEBHOOK_UPKEEP = Endpoint(
+    "kt.cmd.v1.webhook_upkeep", _QUEUE, WebhookUpkeep, Recorded, "Retire old secrets, disable what is gone"
+)

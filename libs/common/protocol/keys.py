@@ -188,6 +188,30 @@ class SignClientTokenReply(Message):
     key_id: str
 
 
+class SealedSecret(Message):
+    """A sealed webhook secret, as an event names it."""
+
+    id: str
+    digest: str
+
+
+class SignWebhookRequest(Message):
+    """Sign one delivery with the secrets of a webhook, the current one first. ``timestamp`` is in Unix seconds."""
+
+    org: str
+    webhook: str
+    secrets: list[SealedSecret] = Field(min_length=1, max_length=8)
+    message_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    timestamp: int = Field(ge=0)
+    payload: Binary
+
+
+class SignWebhookReply(Message):
+    """``signature`` is the value of the header ``webhook-signature`` (Standard Webhooks 1.0)."""
+
+    signature: str
+
+
 class ClientKeysRequest(Message):
     org: str
 
@@ -249,6 +273,9 @@ SIGN_CLIENT_TOKEN = Endpoint(
     SignClientTokenRequest,
     SignClientTokenReply,
     "Sign a token for a gateway's client",
+)
+SIGN_WEBHOOK = Endpoint(
+    "kt.keys.v1.sign_webhook", _QUEUE, SignWebhookRequest, SignWebhookReply, "Sign a delivery to a webhook"
 )
 CLIENT_KEYS = Endpoint(
     "kt.keys.v1.client_jwks", _QUEUE, ClientKeysRequest, ClientKeysReply, "Keys that verify client tokens"

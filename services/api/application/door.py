@@ -13,6 +13,7 @@ from services.api.application.records import Records
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
+from services.api.application.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class Door:
     records: Records
     readiness: Readiness
     signing_keys: SigningKeys
+    webhooks: Webhooks

@@ -11,7 +11,7 @@ from libs.common.errors import KtError
 from libs.common.service import HealthRequest, health_endpoint
 from services.api.application.ports import Bus
 
-SERVICES: Final = ("keys", "command", "resolver", "audit")
+SERVICES: Final = ("keys", "command", "resolver", "audit", "webhooks")
 TIMEOUT_S: Final = 2.0
 MAX_AGE_S: Final = 0.5
 """Anybody may ask, so that an answer stands this long before the others are asked again."""

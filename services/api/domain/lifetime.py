@@ -24,7 +24,7 @@ def lifetime(ttl: str | None, ttl_seconds: int | None) -> int:
     """
     if ttl is not None and ttl_seconds is not None:
         raise _invalid("ttl", "is given twice, as ttl and as ttl_seconds", "one of them")
-    field, seconds = ("ttl", _parsed(ttl)) if ttl is not None else ("ttl_seconds", ttl_seconds)
+    field, seconds = ("ttl", duration("ttl", ttl, EXPECTED)) if ttl is not None else ("ttl_seconds", ttl_seconds)
     if seconds is None:
         return DEFAULT_TTL_S
     if not MIN_TTL_S <= seconds <= MAX_TTL_S:
@@ -32,10 +32,15 @@ def lifetime(ttl: str | None, ttl_seconds: int | None) -> int:
     return seconds
 
 
-def _parsed(ttl: str) -> int:
-    match = _FORM.fullmatch(ttl)
+def duration(field: str, text: str, expected: str) -> int:
+    """Seconds of a whole number with its unit (s, m, h, d).
+
+    Raises:
+        KtError: ``invalid_request``, naming the field.
+    """
+    match = _FORM.fullmatch(text)
     if match is None:
-        raise _invalid("ttl", "is not a duration", EXPECTED)
+        raise _invalid(field, "is not a duration", expected)
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 from uuid import UUID
 
 from libs.common.direct_get import StoredMessage
@@ -17,6 +18,9 @@ from services.keys.application.destruction import effects_of
 
 log = logging.getLogger(__name__)
 
+REFERRING: Final = frozenset((*KINDS, "webhook"))
+"""The aggregates whose events refer to sealed values."""
+
 
 class KeysProjection:
     """Implements ``Projection``. Reads the whole stream, because the runner wants every sequence."""
@@ -26,7 +30,7 @@ class KeysProjection:
     subject = ALL_EVENTS
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
-        own = (m for m in messages if aggregate_of(m.subject) in KINDS)
+        own = (m for m in messages if aggregate_of(m.subject) in REFERRING)
         effects = effects_of(_events(own))
         if effects.referenced:
             rows = [

@@ -17,7 +17,9 @@ from services.keys.application.legacy import LegacyRows
 from services.keys.application.opening import Opening, OpenItem, SealedReference
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import KeyUse, Status
+from services.keys.application.webhook_signatures import WebhookSignatures
 from services.keys.domain.sealed import Binding
+from services.keys.domain.webhook_signature import signed_content
 
 KIND: Final = "config_variable"
 MAX_EXAMPLES: Final = 100
@@ -32,6 +34,7 @@ class KeysEndpoints:
     sealing: Sealing
     opening: Opening
     client_tokens: ClientTokens
+    webhook_signatures: WebhookSignatures
     status: Status
     legacy: LegacyRows
 
@@ -44,6 +47,7 @@ class KeysEndpoints:
         rpc.serve(protocol.TAKE_OVER, self.take_over)
         rpc.serve(protocol.LEGACY_STATUS, self.legacy_status)
         rpc.serve(protocol.SIGN_CLIENT_TOKEN, self.sign_client_token)
+        rpc.serve(protocol.SIGN_WEBHOOK, self.sign_webhook)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
         rpc.serve(protocol.PRESENT, self.present)
@@ -110,6 +114,14 @@ class KeysEndpoints:
         context = protocol.client_token_context(request.org, request.recipient_key)
         return protocol.SignClientTokenReply(
             box=recipient.seal(Secret.from_text(signed.token), context), key_id=signed.key_id
+        )
+
+    async def sign_webhook(self, _: str, request: protocol.SignWebhookRequest) -> protocol.SignWebhookReply:
+        secrets = [SealedReference(secret.id, secret.digest) for secret in request.secrets]
+        content = signed_content(request.message_id, request.timestamp, request.payload)
+        org = checked_org(request.org)
+        return protocol.SignWebhookReply(
+            signature=await self.webhook_signatures.sign(org, request.webhook, secrets, content)
         )
 
     async def client_keys(self, _: str, request: protocol.ClientKeysRequest) -> protocol.ClientKeysReply:

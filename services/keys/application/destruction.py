@@ -22,6 +22,15 @@ from libs.common.events.secret import (
     SecretUpdated,
     SecretVersionDestroyed,
 )
+from libs.common.events.webhook import (
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookDisabled,
+    WebhookEvent,
+    WebhookSecretRetired,
+    WebhookSecretRotated,
+    WebhookUpdated,
+)
 from services.keys.application.ports import SealedStore
 from services.keys.domain.sealed import is_sealed_id
 
@@ -31,6 +40,8 @@ SWEEP_AGE: Final = timedelta(hours=1)
 """Much longer than a command may take from sealing a value to appending its event."""
 
 SWEEP_EVERY_S: Final = 600.0
+
+WEBHOOK_SECRET: Final = "webhook_secret"  # noqa: S105 - the kind of a sealed value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +67,53 @@ class Effects:
 
 
 def effects_of(events: Iterable[RecordedEvent]) -> Effects:
-    """The effects of events of secrets, given in the order of the stream."""
+    """The effects of events of secrets and webhooks, given in the order of the stream."""
     effects = Effects()
     for recorded in events:
-        resource = Resource(recorded.metadata.org, recorded.resource.type, recorded.resource.id)
-        event: SecretEvent = recorded.event
-        match event:
-            case SecretCreated() | SecretRotated() | SecretRolledBack():
-                if is_sealed_id(event.sealed.id):
-                    effects.referenced[resource, event.sealed.id] = recorded.sequence
-                    if isinstance(event, ConfigVariableTakenOver):
-                        effects.taken_over[event.sealed.id] = resource
-            case SecretDeleted():
-                effects.deleted[resource] = recorded.sequence
-            case SecretVersionDestroyed():
-                if is_sealed_id(event.sealed.id):
-                    effects.destroyed[resource, event.sealed.id] = recorded.sequence
-            case SecretUpdated():
-                pass
-            case _:
-                assert_never(event)
+        event, sequence = recorded.event, recorded.sequence
+        if isinstance(event, WebhookEvent):
+            _of_webhook(
+                event, Resource(recorded.metadata.org, WEBHOOK_SECRET, recorded.resource.id), sequence, effects
+            )
+        else:
+            resource = Resource(recorded.metadata.org, recorded.resource.type, recorded.resource.id)
+            _of_secret(event, resource, sequence, effects)
     return effects
+
+
+def _of_secret(event: SecretEvent, resource: Resource, sequence: int, effects: Effects) -> None:
+    match event:
+        case SecretCreated() | SecretRotated() | SecretRolledBack():
+            if is_sealed_id(event.sealed.id):
+                effects.referenced[resource, event.sealed.id] = sequence
+                if isinstance(event, ConfigVariableTakenOver):
+                    effects.taken_over[event.sealed.id] = resource
+        case SecretDeleted():
+            effects.deleted[resource] = sequence
+        case SecretVersionDestroyed():
+            if is_sealed_id(event.sealed.id):
+                effects.destroyed[resource, event.sealed.id] = sequence
+        case SecretUpdated():
+            pass
+        case _:
+            assert_never(event)
+
+
+def _of_webhook(event: WebhookEvent, resource: Resource, sequence: int, effects: Effects) -> None:
+    match event:
+        case WebhookCreated() | WebhookSecretRotated():
+            if is_sealed_id(event.sealed.id):
+                effects.referenced[resource, event.sealed.id] = sequence
+        case WebhookSecretRetired():
+            for sealed in event.retired:
+                if is_sealed_id(sealed.id):
+                    effects.destroyed[resource, sealed.id] = sequence
+        case WebhookDeleted():
+            effects.deleted[resource] = sequence
+        case WebhookUpdated() | WebhookDisabled():
+            pass
+        case _:
+            assert_never(event)
 
 
 class Sweeper:

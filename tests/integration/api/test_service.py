@@ -24,7 +24,7 @@ from libs.common.auth.tokens import token_claims
 from libs.common.errors import Exit
 from libs.common.messaging.identities import NkeyKind, credentials, new_seed, public_key
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient, answer
-from libs.common.protocol import audit, command, keys, resolver
+from libs.common.protocol import audit, command, keys, resolver, webhooks
 from libs.common.secret import Secret
 from libs.common.service import HealthReply, health_endpoint
 from libs.common.subjects import gateway_subject
@@ -180,6 +180,7 @@ async def play_all(bus: Bus) -> None:
         },
     )
     await play(bus, "audit", {audit.LIST: lambda _: audit.EventPage(items=["{}"], positions=[], next_cursor="")})
+    await play(bus, "webhooks", {webhooks.LIST: lambda _: webhooks.WebhookList(items=[], next_after=0)})
 
 
 def signed_for_client(request: keys.SignClientTokenRequest) -> keys.SignClientTokenReply:
@@ -231,6 +232,7 @@ REQUESTS: list[tuple[str, str, object, int]] = [
     ("POST", "/v1/tokens", {"role": "machine", "name": "ci"}, 201),
     ("POST", "/v1/tokens", {"role": "client", "name": "app"}, 201),
     ("GET", "/v1/client-keys", None, 200),
+    ("GET", "/v1/webhooks", None, 200),
     ("GET", "/readyz", None, 200),
     ("GET", "/metrics", None, 200),
     ("GET", "/openapi.json", None, 200),
@@ -282,7 +284,7 @@ async def test_without_the_others_it_runs_and_says_who_is_missing(nats_server: B
 
     assert health.status == 200
     assert readiness.status == 503
-    assert set(readiness.json()["services"]) == {"keys", "command", "resolver", "audit"}
+    assert set(readiness.json()["services"]) == {"keys", "command", "resolver", "audit", "webhooks"}
     assert not any(readiness.json()["services"].values())
     assert (created.status, created.json()["code"]) == (503, "unavailable")
 

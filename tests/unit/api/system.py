@@ -29,6 +29,7 @@ from services.api.application.records import Records
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
+from services.api.application.webhooks import Webhooks
 from tests.unit.api.http import Answer, request
 
 Req = TypeVar("Req", bound=Message)
@@ -115,6 +116,7 @@ class System:
             records=Records(self.bus),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
+            webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),
         )
         self.app = create_app(self.door, max_active)
 

@@ -12,7 +12,15 @@ from services.api.adapters.http.document import document_bytes
 from services.api.adapters.http.metrics import Metrics
 from services.api.adapters.http.observed import MAX_ACTIVE, Observed
 from services.api.adapters.http.problems import install_problem_handlers
-from services.api.adapters.http.routes import config_variables, git_tokens, machine, operations, records, tokens
+from services.api.adapters.http.routes import (
+    config_variables,
+    git_tokens,
+    machine,
+    operations,
+    records,
+    tokens,
+    webhooks,
+)
 from services.api.application.door import Door
 
 ROUTERS: Final = (
@@ -21,6 +29,7 @@ ROUTERS: Final = (
     machine.router,
     records.router,
     tokens.router,
+    webhooks.router,
     operations.router,
 )
 
