@@ -39,7 +39,7 @@ from libs.common.events.git_token import (
     GitTokenVersionDestroyed,
 )
 from libs.common.events.secret import SealedRef
-from libs.common.events.token import SigningKeysChanged, TokenIssued
+from libs.common.events.token import SigningKeysChanged, TokenIssued, TokenRevoked
 from libs.common.events.webhook import (
     WebhookCreated,
     WebhookDeleted,
@@ -115,6 +115,7 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
     (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
+    (TokenRevoked("gateway", "keeptrusts-proxy", 1795419543), Resource("token", "01936c2f-8a10")),
     (
         SigningKeysChanged(("2026a", "2026b"), "2026b", added=("2026b",), removed=("2025b",)),
         Resource("signing_keys", "jwt"),

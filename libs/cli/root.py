@@ -28,7 +28,7 @@ ENTRIES: Final = {
     ),
     "legacy": Entry("libs.cli.commands.legacy:legacy", "Older plaintext rows: what is left of them.", _SECRETS),
     "keys": Entry("libs.cli.commands.keys:keys", "The encryption keys in use.", _SECRETS),
-    "token": Entry("libs.cli.commands.token:token", "Issue tokens for people, machines and clients.", _SECRETS),
+    "token": Entry("libs.cli.commands.token:token", "Issue, list and revoke tokens.", _SECRETS),
     "gateway": Entry("libs.cli.commands.gateway:gateway", "Run, reload and watch gateways.", _GATEWAYS),
     "events": Entry("libs.cli.commands.events:events", "The audit log.", _GATEWAYS),
     "webhooks": Entry("libs.cli.commands.webhooks:webhooks", "Tell addresses of events, signed.", _GATEWAYS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -65,6 +66,14 @@ def checked_identity(name: str) -> str:
             "The name must be 1 to 64 ASCII letters, digits, underscores and hyphens, a letter or digit first.",
         )
     return name
+
+
+def plain_token_id(jti: str) -> str:
+    """The id of a token as it stands in subjects and tables: ``jti`` itself, or a digest of one that could not.
+
+    Tokens that were issued here have an id of the first kind; others may be signed elsewhere with the same key.
+    """
+    return jti if _IDENTITY.fullmatch(jti) else f"jti-{hashlib.sha256(jti.encode(errors='replace')).hexdigest()[:40]}"
 
 
 def subject_token(name: str) -> str:

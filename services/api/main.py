@@ -21,10 +21,12 @@ from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
+from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.ports import Bus, GatewaySigner
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import KeyChanges, SigningKeys
 from services.api.application.tokens import Tokens
@@ -48,7 +50,7 @@ async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None
         changes.add(before, signing_keys.keys.kids)
 
     signing_keys.changed = changed
-    service.background += [signing_keys.follow, changes.send]
+    service.background += [signing_keys.follow, changes.send, door.revocations.follow]
     app = create_app(door, settings.api_max_active)
     with listen(settings.api_host, settings.api_port) as listening:
         service.background.append(HttpServer(app, listening, settings.api_trusted_proxies).run)
@@ -59,18 +61,22 @@ def build_door(bus: Bus, signing_keys: SigningKeys, signer: GatewaySigner, nats_
     ids = Uuid7Factory(clock)
     verifier = TokenVerifier(lambda: signing_keys.keys, clock)
     boxes = Boxes(bus, time.monotonic)
+    revocations = Revocations(bus, clock, time.monotonic)
+    authentication = Authentication(verifier, revocations)
     return Door(
-        authentication=Authentication(verifier),
+        authentication=authentication,
         ids=ids,
         variables=Secrets("config_variable", bus, boxes),
         git_tokens=Secrets("git_token", bus, boxes),
         machine=Machine(bus),
         gateways=Gateways(bus, signer, clock, ids, nats_url),
-        tokens=Tokens(bus, lambda: signing_keys.keys, verifier, clock, ids),
+        tokens=Tokens(bus, lambda: signing_keys.keys, authentication, clock, ids),
+        known_tokens=KnownTokens(bus, ids, revocations),
         records=Records(bus),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
         webhooks=Webhooks(bus, boxes, os.urandom),
+        revocations=revocations,
     )
 
 

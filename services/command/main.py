@@ -9,12 +9,14 @@ from libs.common.clock import SystemClock
 from libs.common.event_store import EventStore
 from libs.common.ids import Uuid7Factory
 from libs.common.protocol import command
+from libs.common.protocol.tokens import REVOKE_TOKEN
 from libs.common.secret_kinds import KINDS
 from libs.common.service import Service, run_service
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
 from services.command.application.records import Records
 from services.command.application.secrets import Secrets
+from services.command.application.tokens import Tokens
 from services.command.application.webhooks import SECRET_KIND, Webhooks
 from services.command.settings import CommandSettings
 
@@ -24,12 +26,13 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     clock = SystemClock()
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
     webhooks = Webhooks(aggregates, BusSealer(service.client, SECRET_KIND), clock)
-    records = Records(aggregates)
+    records, tokens = Records(aggregates), Tokens(aggregates)
     for name, endpoint in command.SECRETS.items():
         secrets = Secrets(KINDS[name], aggregates, BusSealer(service.client, name))
         service.rpc.serve(endpoint, secrets.handle, direct=True)
     service.rpc.serve(command.GATEWAY, records.enroll)
-    service.rpc.serve(command.TOKEN, records.record_token)
+    service.rpc.serve(command.TOKEN, tokens.record)
+    service.rpc.serve(REVOKE_TOKEN, tokens.revoke)
     service.rpc.serve(command.SIGNING_KEYS, records.record_signing_keys)
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)
     service.rpc.serve(command.WEBHOOK, webhooks.handle)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
 
 from libs.common.access_log import AccessLog
 from libs.common.clock import SystemClock
@@ -12,17 +14,23 @@ from libs.common.ids import Uuid7Factory
 from libs.common.postgres import open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.protocol import resolver
+from libs.common.protocol.tokens import LIST_TOKENS, REVOCATIONS
 from libs.common.service import Service, run_service
 from services.resolver.adapters.current_state import StreamState
 from services.resolver.adapters.keys import BusKeyService, BusLegacyRows
 from services.resolver.adapters.read_model import ReadModel, SecretsProjection
 from services.resolver.adapters.reports import BusClientKeys, StreamReports
+from services.resolver.adapters.tokens_model import TokenReads, TokensProjection
 from services.resolver.application.gateways import Gateways
 from services.resolver.application.listing import Listing
 from services.resolver.application.queries import Queries
 from services.resolver.application.recording import AccessEvents
 from services.resolver.application.resolve import Resolver
+from services.resolver.application.tokens import Tokens
 from services.resolver.settings import ResolverSettings
+
+POOL_SIZE: Final = 6
+"""Each projection that is led from here keeps one connection; the others answer."""
 
 
 @asynccontextmanager
@@ -30,17 +38,19 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
     clock = SystemClock()
     ids = Uuid7Factory(clock)
     store, current, access = EventStore(service.nc), StreamState(service.nc), AccessLog(service.nc)
-    async with open_pool(settings.postgres_dsn.get_secret_value(), "resolver") as pool:
+    async with open_pool(settings.postgres_dsn.get_secret_value(), "resolver", POOL_SIZE) as pool:
         runner = ProjectionRunner(service.nc, pool, SecretsProjection())
+        token_runner = ProjectionRunner(service.nc, pool, TokensProjection())
 
-        async def caught_up(timeout_s: float) -> bool:
+        async def all_seen(by: ProjectionRunner, timeout_s: float) -> bool:
             head = await store.reader.last(">")
-            return head is None or await runner.wait_for(head.sequence, timeout_s)
+            return head is None or await by.wait_for(head.sequence, timeout_s)
 
         lists = ReadModel(pool)
         resolving = Resolver(current, BusKeyService(service.client), access, AccessEvents(clock, ids), ids)
         rows = BusLegacyRows(service.client)
-        queries, listing = Queries(current, rows, store), Listing(current, lists, rows, caught_up)
+        queries, listing = Queries(current, rows, store), Listing(current, lists, rows, partial(all_seen, runner))
+        tokens = Tokens(TokenReads(pool), partial(all_seen, token_runner), clock)
         gateways = Gateways(BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids)
         service.rpc.serve(resolver.RESOLVE, resolving.for_caller, direct=True)
         service.rpc.serve(resolver.GATEWAY_RESOLVE, resolving.for_gateway, direct=True)
@@ -51,8 +61,10 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
         service.rpc.serve(resolver.GATEWAYS, gateways.list)
         service.rpc.serve(resolver.GATEWAY_BOOTSTRAP, gateways.bootstrap)
         service.rpc.serve(resolver.GATEWAY_REPORT, gateways.report)
-        service.background += [current.follow, runner.run]
-        service.positions = lambda: {"resolver.current": runner.position}
+        service.rpc.serve(LIST_TOKENS, tokens.list)
+        service.rpc.serve(REVOCATIONS, tokens.revocations)
+        service.background += [current.follow, runner.run, token_runner.run]
+        service.positions = lambda: {"resolver.current": runner.position, "resolver.tokens": token_runner.position}
         yield
 
 

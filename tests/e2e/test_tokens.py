@@ -61,11 +61,46 @@ def test_signing_keys_are_rotated_under_load_without_a_failed_request(system: Sy
     system.token = (system.stage.home / "admin.token").read_text().strip()
     assert system.http("GET", "/v1/config-variables").status == 200
 
+    good = file.read_text()
     file.write_text(f'{new_kid}:"{secrets.token_urlsafe(32)}"')
     system.kt("reload", code=2)
     assert "entry 1 has quotes" in system.kt("status")
     assert call("GET", f"{system.api}/v1/config-variables", renewed).status == 200
+    file.write_text(good)
+    assert system.kt("reload") == f"reloaded {new_kid} (signs)\n"
 
     query = ("events", "list", "--filter", "type=kt.signing_keys.changed.v1", "--output", "json")
     changes = [event["data"]["detail"]["kids"] for event in json.loads(system.kt(*query))["items"]]
     assert changes == [[new_kid], [old_kid, new_kid], [old_kid]]
+
+
+def test_a_revoked_token_is_refused_at_once_and_after_a_restart_of_everything(system: System) -> None:
+    lost, kept, elsewhere = (
+        system.kt("token", "issue", "--role", role, "--name", name, "--ttl", "1h").strip()
+        for role, name in (("operator", "laptop"), ("operator", "desk"), ("auditor", "mallory"))
+    )
+    path = f"{system.api}/v1/config-variables"
+    assert [call("GET", path, token).status for token in (lost, kept, elsewhere)] == [200] * 3
+
+    leaked = system.stage.home.parent / "leaked.token"
+    leaked.write_text(lost)
+    assert system.kt("token", "revoke", "--leaked-token", str(leaked)).startswith("revoked operator token of laptop")
+    assert call("GET", path, lost).body["reason"] == "revoked"
+    assert system.kt("token", "revoke", "--name", "mallory").startswith("revoked auditor token of mallory")
+    assert call("GET", path, elsewhere).status == 401
+    assert call("GET", path, kept).status == 200
+    assert "was revoked before" in system.kt("token", "revoke", "--leaked-token", str(leaked))
+
+    system.stage.close()
+    system.api = system.stage.start("up", until="ready ").split()[1]
+    path = f"{system.api}/v1/config-variables"
+    assert [call("GET", path, token).status for token in (lost, kept, elsewhere)] == [401, 200, 401]
+    items = json.loads(system.kt("token", "list", "--output", "json"))["items"]
+    assert {item["name"]: item["state"] for item in items if item["name"] in ("laptop", "desk", "mallory")} == {
+        "laptop": "revoked",
+        "desk": "active",
+        "mallory": "revoked",
+    }
+    query = ("events", "list", "--filter", "type=kt.token.revoked.v1", "--output", "json")
+    revoked = [event["data"]["detail"]["name"] for event in json.loads(system.kt(*query))["items"]]
+    assert revoked == ["mallory", "laptop"]

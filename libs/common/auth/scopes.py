@@ -15,9 +15,11 @@ GATEWAYS_READ: Final = "gateways:read"
 GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
 KEYS_READ: Final = "keys:read"
+TOKENS_READ: Final = "tokens:read"
 TOKENS_ISSUE: Final = "tokens:issue"
 WEBHOOKS_READ: Final = "webhooks:read"
 WEBHOOKS_WRITE: Final = "webhooks:write"
+TOKENS_REVOKE: Final = "tokens:revoke"
 
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "admin": frozenset(
@@ -32,9 +34,11 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GATEWAYS_CONNECT,
             KEYS_READ,
             SECRETS_RESOLVE,
+            TOKENS_READ,
             TOKENS_ISSUE,
             WEBHOOKS_READ,
             WEBHOOKS_WRITE,
+            TOKENS_REVOKE,
         }
     ),
     "operator": frozenset(
@@ -47,11 +51,14 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
             KEYS_READ,
+            TOKENS_READ,
             WEBHOOKS_READ,
             WEBHOOKS_WRITE,
         }
     ),
-    "auditor": frozenset({VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ, WEBHOOKS_READ}),
+    "auditor": frozenset(
+        {VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ, TOKENS_READ, WEBHOOKS_READ}
+    ),
     "gateway": frozenset({GATEWAYS_CONNECT}),
     "machine": frozenset({SECRETS_RESOLVE}),
 }

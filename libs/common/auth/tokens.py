@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +12,10 @@ from libs.common.auth.scopes import ROLES
 from libs.common.auth.token_keys import ISSUER, TokenKeys
 from libs.common.clock import Clock
 from libs.common.errors import KtError
-from libs.common.names import checked_identity, checked_org
+from libs.common.names import checked_identity, checked_org, plain_token_id
 
 _END_OF_TIME: Final = 253_402_300_799
 """The last second that a calendar of four-digit years has: what ends later never ends."""
-
-_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +67,6 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         raise _unclear("The token's id (jti) is empty.")
     token_id, ends = plain_token_id(str(claims["jti"])), min(expires, _END_OF_TIME)
     return Principal(subject, org, role, ROLES[role], token_id, tuple(references), ends)
-
-
-def plain_token_id(jti: str) -> str:
-    """The id of a token as it stands in subjects and tables: ``jti`` itself, or a digest of one that could not.
-
-    Tokens that were issued here have an id of the first kind; others may be signed elsewhere with the same key.
-    """
-    return jti if _PLAIN_ID.fullmatch(jti) else f"jti-{hashlib.sha256(jti.encode(errors='replace')).hexdigest()[:40]}"
 
 
 def token_claims(

@@ -28,3 +28,14 @@ class SigningKeysChanged:
     current: str
     added: tuple[str, ...]
     removed: tuple[str, ...]
+
+
+@REGISTRY.event("kt.token.revoked.v1", action="revoke", category="access_management")
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """From now on the token is refused, for good. ``role`` and ``name`` are empty and ``expires_at`` is 0 for a token
+    that was not issued here."""
+
+    role: str
+    name: str
+    expires_at: int

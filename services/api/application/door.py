@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from libs.common.ids import IdFactory
 from services.api.application.authentication import Authentication
 from services.api.application.gateways import Gateways
+from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
@@ -25,7 +27,9 @@ class Door:
     machine: Machine
     gateways: Gateways
     tokens: Tokens
+    known_tokens: KnownTokens
     records: Records
     readiness: Readiness
     signing_keys: SigningKeys
     webhooks: Webhooks
+    revocations: Revocations

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from libs.common.auth.refusal import RefusedToken
 from libs.common.auth.scopes import CLIENT_ROLE
 from libs.common.auth.token_keys import ISSUER, TokenKeys
-from libs.common.auth.tokens import Principal, TokenVerifier, token_claims
+from libs.common.auth.tokens import Principal, token_claims
 from libs.common.clock import Clock
-from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey
 from libs.common.ids import IdFactory
 from libs.common.protocol.command import TOKEN, RecordToken
@@ -23,6 +23,7 @@ from libs.common.protocol.keys import (
     client_token_context,
 )
 from libs.common.secret import Secret
+from services.api.application.authentication import Authentication
 from services.api.application.call import Call
 from services.api.application.ports import Bus
 from services.api.domain.issuing import check_grant
@@ -41,7 +42,7 @@ class Issued:
 class Tokens:
     bus: Bus
     keys: Callable[[], TokenKeys]
-    verifier: TokenVerifier
+    authentication: Authentication
     clock: Clock
     ids: IdFactory
 
@@ -83,10 +84,14 @@ class Tokens:
         return (await self.bus.call(CLIENT_KEYS, ClientKeysRequest(org=call.org))).jwks
 
     def introspect(self, call: Call, token: Secret) -> Principal | None:
-        """Who a token of the caller's org speaks for; None when it is not valid, or of another org."""
+        """Who a token of the caller's org speaks for; None when it is not valid, or of another org.
+
+        Raises:
+            KtError: ``unavailable`` while it is not known which tokens are revoked.
+        """
         try:
-            principal = self.verifier.verify(token.reveal().decode())
-        except KtError:
+            principal = self.authentication.verify(token.reveal().decode())
+        except RefusedToken:
             return None
         return principal if principal.org == call.org else None
 

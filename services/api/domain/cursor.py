@@ -1,4 +1,4 @@
-"""Cursors of lists of secrets: opaque to the caller, good for one org, one kind and one prefix."""
+"""Cursors of lists of secrets and tokens: opaque to the caller, good for one org, one kind and one prefix."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def decode_cursor(org: str, kind: str, prefix: str, cursor: str) -> str:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         version, scope, after = raw[:1], raw[1 : 1 + _DIGEST], raw[1 + _DIGEST :].decode("ascii")
     except (binascii.Error, ValueError):
-        raise _invalid() from None
+        raise invalid_cursor() from None
     if version != _VERSION or scope != _scope(org, kind, prefix) or not 0 < len(after) <= MAX_NAME_LENGTH:
-        raise _invalid()
+        raise invalid_cursor()
     return after
 
 
@@ -41,9 +41,9 @@ def _scope(org: str, kind: str, prefix: str) -> bytes:
     return hashlib.sha256(f"{org}\0{kind}\0{prefix}".encode()).digest()[:_DIGEST]
 
 
-def _invalid() -> KtError:
+def invalid_cursor() -> KtError:
     return KtError(
         "invalid_cursor",
         "The cursor does not belong to this list.",
-        "Use the `next_cursor` of the page before, with the same prefix; leave it out to begin anew.",
+        "Use the `next_cursor` of the page before, with the same conditions; leave it out to begin anew.",
     )

@@ -1,4 +1,4 @@
-"""Commands that put on record what another part did: gateways, tokens and their keys, the master key."""
+"""Commands that put on record what another part did: gateways, the keys of tokens, the master key."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Final
 
 from libs.common.events import Resource
 from libs.common.names import checked_identity
-from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordSigningKeys, RecordToken
+from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordSigningKeys
 from services.command.application.aggregates import Aggregates
 from services.command.domain.encryption_key import ENCRYPTION_KEY, RecordRotation
 from services.command.domain.gateway import GATEWAY, Enroll
 from services.command.domain.signing_keys import SIGNING_KEYS, RecordKeys
-from services.command.domain.token import TOKEN, Issue
 
 MASTER_KEY: Final = Resource("encryption_key", "master")
 TOKEN_KEYS: Final = Resource("signing_keys", "jwt")
@@ -26,12 +25,6 @@ class Records:
         resource = Resource("gateway", checked_identity(request.gateway))
         command = Enroll(request.references)
         sequence = await self.aggregates.carry_out(GATEWAY, command, resource, request.caller, request.command_id)
-        return Recorded(sequence=sequence)
-
-    async def record_token(self, _subject: str, request: RecordToken) -> Recorded:
-        resource = Resource("token", checked_identity(request.token_id))
-        command = Issue(request.role, request.name, request.expires_at, request.key_id, request.references)
-        sequence = await self.aggregates.carry_out(TOKEN, command, resource, request.caller, request.command_id)
         return Recorded(sequence=sequence)
 
     async def record_signing_keys(self, _subject: str, request: RecordSigningKeys) -> Recorded:

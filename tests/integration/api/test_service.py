@@ -24,7 +24,7 @@ from libs.common.auth.tokens import token_claims
 from libs.common.errors import Exit
 from libs.common.messaging.identities import NkeyKind, credentials, new_seed, public_key
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient, answer
-from libs.common.protocol import audit, command, keys, resolver, webhooks
+from libs.common.protocol import audit, command, keys, resolver, tokens, webhooks
 from libs.common.secret import Secret
 from libs.common.service import HealthReply, health_endpoint
 from libs.common.subjects import gateway_subject
@@ -37,10 +37,10 @@ VALUE = "sk-proj-unique-value-7d1f0a55c2"
 SIGNED = "signed.for.client"
 
 
-def token(role: str, name: str = "someone") -> str:
+def token(role: str, name: str = "someone", token_id: str = "j1") -> str:
     return KEYS.sign(
         token_claims(
-            token_id="j1",
+            token_id=token_id,
             subject=name,
             org="default",
             role=role,
@@ -128,13 +128,20 @@ async def running_api(bus: Bus, directory: Path, **changes: str | None) -> Async
     assert code == Exit.OK, api.log.read_text()
 
 
-async def play(bus: Bus, service: str, answers: Mapping[Endpoint[Any, Any], Any]) -> None:
-    """Answer these endpoints under the identity of ``service``, and say that it is ready."""
+async def play(
+    bus: Bus,
+    service: str,
+    answers: Mapping[Endpoint[Any, Any], Any],
+    otherwise: Mapping[Endpoint[Any, Any], Any] | None = None,
+) -> None:
+    """Answer these endpoints under the identity of ``service``, those of ``otherwise`` in that way, and say that it
+    is ready."""
     client = await bus.connect(service)
     ready = {health_endpoint(service): lambda _: HealthReply(service=service, ready=True)}
-    for endpoint, function in {**answers, **ready}.items():
+    for endpoint, usual in {**answers, **ready}.items():
+        chosen = (otherwise or {}).get(endpoint, usual)
 
-        async def handle(message: Msg, endpoint: Endpoint[Any, Any] = endpoint, function: Any = function) -> None:
+        async def handle(message: Msg, endpoint: Endpoint[Any, Any] = endpoint, function: Any = chosen) -> None:
             async def handler(_subject: str, request: Message) -> Message:
                 reply: Message = function(request)
                 return reply
@@ -145,7 +152,8 @@ async def play(bus: Bus, service: str, answers: Mapping[Endpoint[Any, Any], Any]
     await client.flush()
 
 
-async def play_all(bus: Bus) -> None:
+async def play_all(bus: Bus, otherwise: Mapping[Endpoint[Any, Any], Any] | None = None) -> None:
+    """``otherwise`` are endpoints that answer in another way."""
     await play(
         bus,
         "keys",
@@ -164,7 +172,9 @@ async def play_all(bus: Bus) -> None:
             command.GATEWAY: lambda _: command.Recorded(sequence=1),
             command.TOKEN: lambda _: command.Recorded(sequence=1),
             command.SIGNING_KEYS: lambda _: command.Recorded(sequence=1),
+            tokens.REVOKE_TOKEN: revoked,
         },
+        otherwise,
     )
     await play(
         bus,
@@ -176,8 +186,11 @@ async def play_all(bus: Bus) -> None:
             resolver.LIST: lambda _: resolver.SecretList(items=[view("A")], more=False),
             resolver.HISTORY: lambda _: resolver.SecretHistory(items=[]),
             resolver.GATEWAYS: lambda _: resolver.GatewayList(items=[]),
+            tokens.LIST_TOKENS: lambda _: tokens.TokenList(items=[], more=False),
+            tokens.REVOCATIONS: lambda r: tokens.RevocationList(items=[], position=r.after, more=False),
             resolver.GATEWAY_BOOTSTRAP: lambda _: resolver.GatewayBootstrapReply(org="default", client_jwks={}),
         },
+        otherwise,
     )
     await play(bus, "audit", {audit.LIST: lambda _: audit.EventPage(items=["{}"], positions=[], next_cursor="")})
     await play(bus, "webhooks", {webhooks.LIST: lambda _: webhooks.WebhookList(items=[], next_after=0)})
@@ -199,6 +212,10 @@ def stored(request: command.SecretCommand) -> command.SecretOutcome:
     return outcome(request)
 
 
+def revoked(_request: tokens.RevokeToken) -> tokens.TokenRevocation:
+    return tokens.TokenRevocation(sequence=1, role="", name="", expires_at=0, repeated=False)
+
+
 def resolved(request: Any) -> resolver.ResolveReply:
     caller = request.caller
     names = [request.name] if isinstance(request, resolver.RevealRequest) else request.references
@@ -211,6 +228,7 @@ def resolved(request: Any) -> resolver.ResolveReply:
 async def api(nats_server: Bus, tmp_path: Path) -> AsyncIterator[Api]:
     await play_all(nats_server)
     async with running_api(nats_server, tmp_path) as started:
+        await eventually(lambda: _is_ready(started), within=10)
         yield started
 
 
@@ -233,6 +251,9 @@ REQUESTS: list[tuple[str, str, object, int]] = [
     ("POST", "/v1/tokens", {"role": "client", "name": "app"}, 201),
     ("GET", "/v1/client-keys", None, 200),
     ("GET", "/v1/webhooks", None, 200),
+    ("GET", "/v1/tokens?state=active", None, 200),
+    ("DELETE", "/v1/tokens/some-id", None, 200),
+    ("POST", "/v1/tokens/revoke", {"id": "another:id"}, 200),
     ("GET", "/readyz", None, 200),
     ("GET", "/metrics", None, 200),
     ("GET", "/openapi.json", None, 200),
@@ -240,7 +261,6 @@ REQUESTS: list[tuple[str, str, object, int]] = [
 
 
 async def test_every_question_reaches_who_answers_it_with_the_permissions_of_the_api_service(api: Api) -> None:
-    await eventually(lambda: _is_ready(api), within=10)
     for method, path, body, status in REQUESTS:
         answered = await api.ask(method, path, body)
         assert answered.status == status, (method, path, answered.body)
@@ -340,6 +360,38 @@ async def test_keys_are_read_anew_on_sighup_while_requests_go_on(nats_server: Bu
     ] * 2
     assert JWT_SECRET not in log
     assert new_secret not in log
+
+
+async def test_what_one_instance_revokes_another_refuses_within_a_second(nats_server: Bus, tmp_path: Path) -> None:
+    """The resolver is the only thing the two have in common; without it both let nobody in after a while."""
+    revocations: list[tokens.Revocation] = []
+
+    def revoke(request: tokens.RevokeToken) -> tokens.TokenRevocation:
+        revocations.append(tokens.Revocation(org="default", token_id=request.token_id, expires_at=0))
+        return revoked(request)
+
+    def told(request: tokens.ListRevocations) -> tokens.RevocationList:
+        return tokens.RevocationList(items=revocations[request.after :], position=len(revocations), more=False)
+
+    await play_all(nats_server, {tokens.REVOKE_TOKEN: revoke, tokens.REVOCATIONS: told})
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with running_api(nats_server, tmp_path / "one") as one, running_api(nats_server, tmp_path / "two") as two:
+        for api in (one, two):
+            await eventually(lambda api=api: _is_ready(api), within=10)
+        for number in range(5):
+            leaked = token("operator", token_id=f"leaked-{number}")
+            assert (await two.ask("GET", PATH, bearer=leaked)).status == 200
+            assert (await one.ask("DELETE", f"/v1/tokens/leaked-{number}")).status == 200
+            revoked_at = asyncio.get_running_loop().time()
+            assert (await one.ask("GET", PATH, bearer=leaked)).json()["reason"] == "revoked"
+
+            async def refused(leaked: str = leaked) -> bool:
+                return (await two.ask("GET", PATH, bearer=leaked)).status == 401
+
+            await eventually(refused)
+            assert asyncio.get_running_loop().time() - revoked_at < 1.0
+        assert (await two.ask("GET", PATH)).status == 200
 
 
 async def test_a_bus_that_is_gone_is_told_at_once_and_comes_back(api: Api, nats_server: Bus) -> None:

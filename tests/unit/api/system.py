@@ -23,9 +23,11 @@ from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
+from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
 from services.api.application.tokens import Tokens
@@ -104,19 +106,24 @@ class System:
         self.elapsed = 0.0
         self._tell_bus()
         verifier, ids = TokenVerifier(lambda: KEYS, FixedClock()), CountingIds()
+        revocations = Revocations(self.bus, FixedClock(), lambda: self.elapsed)
+        revocations._fresh_at = float("inf")
+        authentication = Authentication(verifier, revocations)
         boxes = Boxes(self.bus, lambda: self.elapsed)
         self.door = Door(
-            authentication=Authentication(verifier),
+            authentication=authentication,
             ids=ids,
             variables=Secrets("config_variable", self.bus, boxes),
             git_tokens=Secrets("git_token", self.bus, boxes),
             machine=Machine(self.bus),
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
-            tokens=Tokens(self.bus, lambda: KEYS, verifier, FixedClock(), ids),
+            tokens=Tokens(self.bus, lambda: KEYS, authentication, FixedClock(), ids),
+            known_tokens=KnownTokens(self.bus, ids, revocations),
             records=Records(self.bus),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),
+            revocations=revocations,
         )
         self.app = create_app(self.door, max_active)
 

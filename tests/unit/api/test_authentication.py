@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from libs.common.auth.scopes import ROLES
 from libs.common.auth.token_keys import TokenKeys
-from libs.common.auth.tokens import TokenVerifier, token_claims
+from libs.common.auth.tokens import Principal, TokenVerifier, token_claims
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.secret import Secret
@@ -32,7 +32,7 @@ def routes() -> list[tuple[str, str, str | None]]:
     found = []
     for route in all_routes():
         assert isinstance(route, APIRoute)
-        path = route.path.replace("{name}", "A")
+        path = route.path.replace("{name}", "A").replace("{token_id}", "T")
         found += [(method, path, required_scope(route.openapi_extra)) for method in route.methods or ()]
     return found
 
@@ -164,6 +164,11 @@ async def test_a_token_with_an_older_key_is_still_good(system: System) -> None:
     assert (await system.ask("GET", PATH, token=token)).status == 200
 
 
+class NothingRevoked:
+    def check(self, principal: Principal) -> None:
+        pass
+
+
 class Moving(Clock):
     def __init__(self) -> None:
         self.moment = NOW
@@ -183,7 +188,7 @@ class Counting(TokenVerifier):
 def test_a_token_is_verified_once_and_its_expiry_each_time() -> None:
     clock = Moving()
     verifier = Counting(lambda: KEYS, clock)
-    authentication, token = Authentication(verifier), token_for("admin", ttl=timedelta(minutes=1))
+    authentication, token = Authentication(verifier, NothingRevoked()), token_for("admin", ttl=timedelta(minutes=1))
 
     assert authentication.verify(token) == authentication.verify(token)
     assert verifier.asked == 1
@@ -196,7 +201,7 @@ def test_a_token_is_verified_once_and_its_expiry_each_time() -> None:
 
 def test_a_token_that_was_refused_is_not_remembered() -> None:
     verifier = Counting(lambda: KEYS, Moving())
-    authentication = Authentication(verifier)
+    authentication = Authentication(verifier, NothingRevoked())
 
     for _ in range(2):
         with pytest.raises(KtError):
@@ -207,7 +212,7 @@ def test_a_token_that_was_refused_is_not_remembered() -> None:
 
 def test_only_so_many_tokens_are_remembered() -> None:
     verifier = Counting(lambda: KEYS, Moving())
-    authentication = Authentication(verifier)
+    authentication = Authentication(verifier, NothingRevoked())
     first = token_for("admin")
 
     authentication.verify(first)

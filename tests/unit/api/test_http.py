@@ -48,7 +48,7 @@ async def test_a_route_that_does_not_exist_is_a_problem(system: System) -> None:
     [
         ("PUT", PATH, "DELETE, GET, PATCH"),
         ("DELETE", "/v1/config-variables", "GET, POST"),
-        ("GET", "/v1/tokens", "POST"),
+        ("PATCH", "/v1/tokens", "GET, POST"),
         ("HEAD", "/healthz", "GET"),
         ("OPTIONS", "/v1/events", "GET"),
         ("BREW", "/v1/events", "GET"),

@@ -21,7 +21,7 @@ from services.api.application.signing_keys import KeyChanges, SigningKeys
 from services.api.settings import JWT_KEYS, token_keys_from_environment, token_keys_read_again
 from tests.engines import eventually
 from tests.unit.api.system import FakeBus, FixedClock, System
-from tests.unit.api.test_authentication import claims
+from tests.unit.api.test_authentication import NothingRevoked, claims
 
 ONE, TWO, THREE = (Secret(letter * 32) for letter in (b"1", b"2", b"3"))
 SECRET = "q8Zt-mWc5yRb2xNe7uJf4sLd9gPh1oTa6iVkK3v0Q_s"
@@ -94,7 +94,7 @@ async def test_a_key_id_keeps_its_secret() -> None:
 async def test_a_token_that_was_accepted_is_refused_once_its_key_is_gone() -> None:
     old = TokenKeys({"k1": ONE})
     keys = changing(old, TokenKeys({"k1": ONE, "k2": TWO}), TokenKeys({"k2": TWO}))
-    authentication = Authentication(TokenVerifier(lambda: keys.keys, FixedClock()))
+    authentication = Authentication(TokenVerifier(lambda: keys.keys, FixedClock()), NothingRevoked())
     keys.changed = lambda _: authentication.forget()
     token = old.sign(claims())
     async with following(keys):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import jwt
 import pytest
 
 from tests.unit.cli.conftest import Kt
@@ -65,3 +68,85 @@ def test_a_token_is_not_asked_for_twice_when_the_answer_is_lost(kt: Kt, api: Fak
     ended = kt("token", "issue", "--role", "client", "--name", "web")
     assert ended.code == 6
     assert len(api.asked) == 1
+
+
+KNOWN = {
+    "id": "t-1",
+    "role": "machine",
+    "name": "ci",
+    "references": ["*"],
+    "kid": "2026a",
+    "state": "active",
+    "issued_at": "2026-11-23T07:39:03.192164Z",
+    "issued_by": {"type": "admin", "id": "alice"},
+    "expires_at": "2027-02-21T07:39:03.000000Z",
+    "revoked_at": None,
+    "revoked_by": None,
+}
+ELSEWHERE: dict[str, object] = {**dict.fromkeys(KNOWN), "id": "jti-1", "references": [], "state": "revoked"}
+REVOKED = {"id": "t-1", "role": "machine", "name": "ci", "issued_here": True, "repeated": False}
+
+
+def test_tokens_are_listed_page_by_page_with_the_conditions_given(kt: Kt, api: FakeApi) -> None:
+    pages = [{"items": [KNOWN], "next_cursor": "c1"}, {"items": [ELSEWHERE], "next_cursor": None}]
+    api.on("GET", "/v1/tokens", *(Reply(200, page) for page in pages))
+    ended = kt("token", "list", "--state", "active", "--kid", "2026a", "--role", "machine", "--name", "ci")
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert lines[0] == ["ID", "ROLE", "NAME", "STATE", "ISSUED", "BY", "ISSUED", "EXPIRES", "KID"]
+    assert (lines[1][:5], lines[1][-3:]) == (
+        ["t-1", "machine", "ci", "active", "admin/alice"],
+        ["2027-02-21", "07:39:03Z", "2026a"],
+    )
+    assert lines[2] == ["jti-1", "-", "-", "revoked", "-", "-", "-", "-"]
+    assert api.asked[1].query == {
+        "state": "active", "kid": "2026a", "role": "machine", "name": "ci", "limit": "200", "cursor": "c1"
+    }  # fmt: skip
+    api.on("GET", "/v1/tokens", Reply(200, {"items": [KNOWN], "next_cursor": None}))
+    assert kt("token", "list", "-o", "json").json == {"items": [KNOWN], "next_cursor": None}
+
+
+def test_a_token_is_revoked_by_id(kt: Kt, api: FakeApi) -> None:
+    api.on("POST", "/v1/tokens/revoke", Reply(200, {"items": [REVOKED], "more": False}))
+    ended = kt("token", "revoke", "t-1")
+    assert ended.out == "revoked machine token of ci, id t-1\n"
+    assert api.asked[0].body == {"id": "t-1"}
+    again = Reply(200, {"items": [{**REVOKED, "repeated": True}], "more": False})
+    api.on("POST", "/v1/tokens/revoke", again)
+    assert kt("token", "revoke", "t-1").out == "revoked machine token of ci, id t-1 (was revoked before)\n"
+
+
+def test_all_tokens_of_a_name_are_revoked(kt: Kt, api: FakeApi) -> None:
+    parts = [{"items": [REVOKED], "more": True}, {"items": [{**REVOKED, "id": "t-2"}], "more": False}]
+    api.on("POST", "/v1/tokens/revoke", *(Reply(200, part) for part in parts))
+    ended = kt("token", "revoke", "--name", "ci")
+    assert [line.split()[-1] for line in ended.out.splitlines()] == ["t-1", "t-2"]
+    assert [asked.body for asked in api.asked] == [{"name": "ci"}] * 2
+    api.on("POST", "/v1/tokens/revoke", Reply(200, {"items": [], "more": False}))
+    assert "No active token" in kt("token", "revoke", "--name", "ci").err
+
+
+def test_a_leaked_token_is_revoked_without_being_sent(kt: Kt, api: FakeApi, home: Path) -> None:
+    elsewhere = {"id": "jti-1", "role": None, "name": None, "issued_here": False, "repeated": False}
+    api.on("POST", "/v1/tokens/revoke", Reply(200, {"items": [elsewhere], "more": False}))
+    token = jwt.encode({"jti": "made:elsewhere"}, "k" * 32)
+    (home / "leaked.token").write_text(f"{token}\n")
+    for ended in (
+        kt("token", "revoke", "--leaked-token", str(home / "leaked.token")),
+        kt("token", "revoke", "--leaked-token", "-", stdin=token.encode()),
+    ):
+        assert ended.out == "revoked id jti-1\n"
+        assert "signed elsewhere" in ended.err
+    assert [asked.body for asked in api.asked] == [{"id": "made:elsewhere"}] * 2
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"a.b.c", b"\xff", b"e30.e30.x", b"x.eyJqdGkiOjF9.x"])
+def test_what_is_no_token_is_refused_and_not_repeated(kt: Kt, api: FakeApi, content: bytes) -> None:
+    ended = kt("token", "revoke", "--leaked-token", "-", stdin=content)
+    assert (ended.code, api.asked) == (2, [])
+    assert "no id" in ended.err or "does not hold a token" in ended.err
+
+
+@pytest.mark.parametrize("words", [(), ("t-1", "--name", "ci"), ("--name", "ci", "--leaked-token", "f")])
+def test_it_has_to_be_clear_which_token_is_meant(kt: Kt, api: FakeApi, words: tuple[str, ...]) -> None:
+    ended = kt("token", "revoke", *words)
+    assert (ended.code, api.asked) == (2, [])

@@ -23,16 +23,19 @@ async def get_health() -> Response:
 
 @router.get("/readyz", response_model=Ready, **public("unavailable"))
 async def get_readiness(door: TheDoor) -> Response:
-    """200 when every service behind the door answers; else 503, naming those that do not.
+    """200 when every service behind the door answers and it is known which tokens are revoked; else 503, naming what
+    is missing.
 
     `signing_keys` names the keys of access tokens in force. That a change of them was refused is told there and does
     not make the system less ready: it goes on with those it has.
     """
     services, keys = dict(await door.readiness.services()), SigningKeySet.of(door.signing_keys.status)
-    silent = [service for service, ready in services.items() if not ready]
-    if silent:
+    missing = [service for service, ready in services.items() if not ready]
+    if not door.revocations.known:
+        missing.append("the list of revoked tokens")
+    if missing:
         extra = {"ready": False, "services": services, "signing_keys": keys.model_dump()}
-        raise KtError("unavailable", f"Not ready: {', '.join(silent)}.", extra=extra)
+        raise KtError("unavailable", f"Not ready: {', '.join(missing)}.", extra=extra)
     return respond(Ready(ready=True, services=services, signing_keys=keys), store=False)
 
 
