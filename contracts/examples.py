@@ -19,7 +19,7 @@ from libs.common.events.config_variable import (
     LegacyRowResolved,
     LegacyRowRevealed,
 )
-from libs.common.events.encryption_key import EncryptionKeyRotated
+from libs.common.events.encryption_key import DeepRotationCompleted, DeepRotationStarted, EncryptionKeyRotated
 from libs.common.events.gateway import (
     GatewayConfigLoaded,
     GatewayConfigReloaded,
@@ -88,6 +88,12 @@ _DELIVERY = (
     "kt.config_variable.rotated.v1",
 )
 
+_DATA_KEYS = Resource("encryption_key", "key-encryption")
+_ROTATION = "01936c2f-8a11-7d21-8c40-5b1e9a7f3d02"
+_OLD_KEY = "0190a5c2-7b1e-7c4d-9f3a-2b6d8e0f1a3c"
+_NEW_KEY = "01936c2f-8a12-7a55-b1de-1c2f7e4a9b60"
+_TRANSPORT_KEY = "01936c2f-8a12-7b93-92f0-6d0e3c5b8a17"
+
 EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (ConfigVariableCreated(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
     (ConfigVariableTakenOver(1, "OpenAI production API key", sensitive=True, sealed=_SEALED), _variable(1)),
@@ -134,4 +140,6 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (WebhookRedeliveryRequested(*_DELIVERY), _WEBHOOK),
     (WebhookDelivered(*_DELIVERY, 2, 200), _WEBHOOK),
     (WebhookDeliveryFailed(*_DELIVERY, 10, 503, "rejected"), _WEBHOOK),
+    (DeepRotationStarted(_ROTATION, (_OLD_KEY,), _NEW_KEY, _TRANSPORT_KEY, 1200), _DATA_KEYS),
+    (DeepRotationCompleted(_ROTATION, _NEW_KEY, 1199, 1, (_OLD_KEY,)), _DATA_KEYS),
 )

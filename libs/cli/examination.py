@@ -172,6 +172,7 @@ def _api(session: Session) -> Iterator[Finding]:
     else:
         yield Finding("token", OK, "accepted")
         yield from _older_rows(client)
+        yield from _keys(client)
 
 
 def _signing_keys(found: Any) -> Iterator[Finding]:
@@ -205,3 +206,23 @@ def _older_rows(client: HttpClient) -> Iterator[Finding]:
             detail += f", {rows.hidden} are hidden by config variables"
         fix = "`kt legacy status` names them; `kt legacy migrate --all` takes over what can be."
         yield Finding("older rows", NOTE, detail, fix)
+
+
+def _keys(client: HttpClient) -> Iterator[Finding]:
+    """Damage that the key service knows of; nothing for a token that may not look."""
+    try:
+        found = client.get("/v1/encryption-keys").document
+    except KtError as error:
+        if error.code != "forbidden":
+            yield Finding("keys", WRONG, error.detail, error.hint)
+        return
+    damaged = [f"{value['kind']} {value['name']}: {value['why']}" for value in found["damaged"]]
+    unreadable = [
+        f"key {entry['id']} ({entry['purpose']}): {entry['state']}"
+        for entry in found["entries"]
+        if entry["state"] in {"damaged", "foreign"}
+    ]
+    for detail in (*unreadable, *damaged):
+        yield Finding("keys", WRONG, detail, "`kt keys status` says what to do.")
+    if not damaged and not unreadable:
+        yield Finding("keys", OK, f"wrapped under the master key {found['master_fingerprint']}; no damage is known")

@@ -69,6 +69,8 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.keys.v1.client_jwks",
                 "kt.keys.v1.status",
                 "kt.keys.v1.legacy_status",
+                "kt.keys.v1.deep_rotate",
+                "kt.keys.v1.deep_rotation",
                 "kt.resolver.v1.resolve",
                 "kt.resolver.v1.reveal",
                 "kt.resolver.v1.get",
@@ -105,6 +107,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             serves=("kt.keys.v1.>",),
             publish=(
                 "kt.cmd.v1.encryption_key",
+                "kt.cmd.v1.deep_rotation",
                 "kt.keys.v1.present",
                 *_read(EVENTS),
                 *_consume(EVENTS),

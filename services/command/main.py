@@ -37,6 +37,7 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     service.rpc.serve(command.ENCRYPTION_KEY, records.record_key_rotation)
     service.rpc.serve(command.WEBHOOK, webhooks.handle)
     service.rpc.serve(command.WEBHOOK_UPKEEP, webhooks.keep_up)
+    service.rpc.serve(command.DEEP_ROTATION, records.record_deep_rotation)
     yield
 
 

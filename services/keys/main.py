@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from libs.common.clock import SystemClock
@@ -16,6 +17,7 @@ from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.service import Service, run_service
 from libs.common.stream_reader import stream_range
+from services.keys.adapters.deep_rotation import PostgresDamagedValues, PostgresDeepRotations
 from services.keys.adapters.legacy_table import PostgresLegacyClaims, PostgresLegacyTable, open_legacy_pool
 from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotationNotices, PostgresSealedStore
 from services.keys.adapters.projection import KeysProjection
@@ -23,13 +25,15 @@ from services.keys.adapters.recorder import BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
 from services.keys.adapters.successor import BusSuccessor
 from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.damage import Damages
+from services.keys.application.deep_rotation import DeepRotator
 from services.keys.application.destruction import Sweeper
 from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
 from services.keys.application.legacy import LegacyRows, RowRemover
-from services.keys.application.notices import NoticeSender
+from services.keys.application.notices import DeepRotationSender, NoticeSender
 from services.keys.application.open_keyring import open_keyring
-from services.keys.application.opening import Opening
+from services.keys.application.opening import Opening, Unsealer
 from services.keys.application.ports import LegacyTable
 from services.keys.application.sealing import Sealing
 from services.keys.application.status import Status
@@ -53,8 +57,8 @@ POOL_SIZE: Final = 8
 async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[None]:
     masters = master_keys_from_environment()
     async with open_pool(settings.postgres_dsn, SCHEMA, POOL_SIZE) as pool, legacy_table(settings) as table:
-        endpoints = await build_endpoints(pool, masters, settings.legacy_org, table)
-        endpoints.serve(service.rpc)
+        parts = await build(pool, masters, settings.legacy_org, table)
+        parts.endpoints.serve(service.rpc)
         projection = KeysProjection()
         runner = ProjectionRunner(service.nc, pool, projection)
 
@@ -63,14 +67,21 @@ async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[Non
             return runner.position >= last
 
         sweeper = Sweeper(PostgresSealedStore(pool), SystemClock(), caught_up)
-        sender = NoticeSender(PostgresRotationNotices(pool), BusRotationRecorder(service.client))
-        succession = Succession(
-            endpoints.keyring,
-            PostgresKeyringStore(pool),
-            BusSuccessor(service.client).is_there,
-            service.rpc.decline,
-        )
-        service.background += [runner.run, sweeper.run, sender.run, succession.run]
+        recorder = BusRotationRecorder(service.client)
+        service.background += [
+            runner.run,
+            sweeper.run,
+            NoticeSender(PostgresRotationNotices(pool), recorder).run,
+            DeepRotationSender(PostgresDeepRotations(pool), recorder).run,
+            parts.endpoints.rotator.run,
+            parts.damages.run,
+            Succession(
+                parts.endpoints.keyring,
+                PostgresKeyringStore(pool),
+                BusSuccessor(service.client).is_there,
+                service.rpc.decline,
+            ).run,
+        ]
         if table is not None:
             service.background.append(RowRemover(table, PostgresLegacyClaims(pool, SystemClock())).run)
         service.positions = lambda: {projection.name: runner.position}
@@ -90,15 +101,25 @@ async def legacy_table(settings: KeysSettings) -> AsyncIterator[PostgresLegacyTa
         yield PostgresLegacyTable(pool, name)
 
 
-async def build_endpoints(
-    pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyTable | None
-) -> KeysEndpoints:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The use cases on an open keyring."""
+
+    endpoints: KeysEndpoints
+    damages: Damages
+
+
+async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyTable | None) -> Parts:
     """Open the keyring and build the use cases on it.
 
     Raises:
         KtError: ``wrong_master_key`` or ``undecryptable``; nothing is written then.
     """
-    keyring_store, sealed_store = PostgresKeyringStore(pool), PostgresSealedStore(pool)
+    keyring_store, sealed_store, rotations = (
+        PostgresKeyringStore(pool),
+        PostgresSealedStore(pool),
+        PostgresDeepRotations(pool),
+    )
     clock = SystemClock()
     forge = Forge(masters.current, Uuid7Factory(clock), clock, os.urandom)
     opened = await open_keyring(keyring_store, forge, masters.previous)
@@ -112,16 +133,20 @@ async def build_endpoints(
         },
     )
     keyring = Keyring(keyring_store, forge, opened.keys, masters.previous)
-    sealing = Sealing(keyring, sealed_store, forge)
-    return KeysEndpoints(
+    unsealer = Unsealer(keyring, sealed_store)
+    damages = Damages(PostgresDamagedValues(pool), unsealer, clock)
+    sealing = Sealing(keyring, sealed_store, forge, unsealer, damages)
+    endpoints = KeysEndpoints(
         keyring=keyring,
         sealing=sealing,
-        opening=Opening(keyring, sealed_store),
+        opening=Opening(unsealer, damages),
         client_tokens=ClientTokens(keyring),
-        webhook_signatures=WebhookSignatures(keyring, sealed_store),
-        status=Status(keyring_store, masters.current, masters.previous),
+        webhook_signatures=WebhookSignatures(unsealer, damages),
+        status=Status(keyring_store, rotations, damages, (masters.current, *masters.previous)),
         legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
+        rotator=DeepRotator(keyring, keyring_store, rotations, forge),
     )
+    return Parts(endpoints, damages)
 
 
 def main() -> None:

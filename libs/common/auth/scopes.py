@@ -15,6 +15,7 @@ GATEWAYS_READ: Final = "gateways:read"
 GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
 KEYS_READ: Final = "keys:read"
+KEYS_ROTATE: Final = "keys:rotate"
 TOKENS_READ: Final = "tokens:read"
 TOKENS_ISSUE: Final = "tokens:issue"
 WEBHOOKS_READ: Final = "webhooks:read"
@@ -33,6 +34,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GATEWAYS_CONTROL,
             GATEWAYS_CONNECT,
             KEYS_READ,
+            KEYS_ROTATE,
             SECRETS_RESOLVE,
             TOKENS_READ,
             TOKENS_ISSUE,

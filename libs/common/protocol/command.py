@@ -93,6 +93,22 @@ class RecordKeyRotation(Message):
     rewrapped: int
 
 
+class RecordDeepRotation(Message):
+    """Put on record that a deep rotation of an org began, or that it is completed."""
+
+    command_id: str
+    caller: Caller
+    stage: Literal["started", "completed"]
+    rotation_id: str
+    old_keys: tuple[str, ...]
+    new_key: str
+    transport_key: str
+    data_keys: int
+    rewrapped: int = 0
+    damaged: int = 0
+    destroyed_keys: tuple[str, ...] = ()
+
+
 class Recorded(Message):
     sequence: int
 
@@ -112,6 +128,7 @@ TOKEN = Endpoint("kt.cmd.v1.token", _QUEUE, RecordToken, Recorded, "Record the i
 SIGNING_KEYS = Endpoint(
     "kt.cmd.v1.signing_keys", _QUEUE, RecordSigningKeys, Recorded, "Record a change of the keys of access tokens"
 )
+DEEP_ROTATION = Endpoint("kt.cmd.v1.deep_rotation", _QUEUE, RecordDeepRotation, Recorded, "Record a deep rotation")
 ENCRYPTION_KEY = Endpoint(
     "kt.cmd.v1.encryption_key", _QUEUE, RecordKeyRotation, Recorded, "Record a rotation of the master key"
 )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from libs.common.messaging.rpc import Binary, Endpoint, Message
+from libs.common.protocol.parties import Caller
 
 
 def seal_context(org: str, kind: str, name: str) -> bytes:
@@ -237,20 +238,81 @@ class KeysStatusRequest(Message):
 
 
 class KeyStatus(Message):
+    """``state`` is current, retired (still opens what is old), damaged, or foreign: wrapped under a master key that
+    the key service was not given."""
+
     id: str
     purpose: str
     algorithm: str
     master_fingerprint: str
     created_at: str
     sealed_values: int
+    state: str = "current"
+
+
+class MasterKeyStatus(Message):
+    """A master key and how many keys of the whole system are wrapped under it.
+
+    ``given`` is ``current`` or ``previous``, as the key service was given it, or empty when it was not.
+    """
+
+    fingerprint: str
+    given: str
+    keys: int
+
+
+class DamagedValue(Message):
+    """A sealed value that does not open. ``name`` is whose it is."""
+
+    sealed_id: str
+    kind: str
+    name: str
+    why: str
+    found_at: str
+
+
+class DeepRotationView(Message):
+    """``state`` is running or completed. ``data_keys`` were wrapped under ``old_keys`` when it began; ``damaged``
+    counts values that do not open; ``destroyed_keys`` are those of the old keys that nothing depends on any more."""
+
+    id: str
+    state: str
+    started_at: str
+    started_by: str
+    completed_at: str | None = None
+    data_keys: int
+    rewrapped: int
+    damaged: int
+    old_keys: list[str]
+    new_key: str
+    transport_key: str
+    destroyed_keys: list[str]
 
 
 class KeysStatusReply(Message):
-    """``master_fingerprint`` is that of the current master key; entries are those of the org and system-wide."""
+    """``master_fingerprint`` names the master key that the keyring is wrapped under; ``entries`` are the keys of the
+    org and those of the whole system; ``summary`` says in sentences what can be removed and what is wrong."""
 
     master_fingerprint: str
     previous_fingerprint: str = ""
     entries: list[KeyStatus]
+    masters: list[MasterKeyStatus] = Field(default_factory=list)
+    deep_rotation: DeepRotationView | None = None
+    damaged: list[DamagedValue] = Field(default_factory=list)
+    summary: list[str] = Field(default_factory=list)
+
+
+class DeepRotateRequest(Message):
+    """Start a deep rotation of the caller's org, or find the one that runs. ``command_id``, a UUID, becomes its id
+    and makes a retry harmless."""
+
+    command_id: str
+    caller: Caller
+
+
+class DeepRotationRequest(Message):
+    org: str
+    id: str
 
 
 _QUEUE = "keys"
@@ -279,6 +341,12 @@ SIGN_WEBHOOK = Endpoint(
 )
 CLIENT_KEYS = Endpoint(
     "kt.keys.v1.client_jwks", _QUEUE, ClientKeysRequest, ClientKeysReply, "Keys that verify client tokens"
+)
+DEEP_ROTATE = Endpoint(
+    "kt.keys.v1.deep_rotate", _QUEUE, DeepRotateRequest, DeepRotationView, "Replace an org's keys and wrap anew"
+)
+DEEP_ROTATION = Endpoint(
+    "kt.keys.v1.deep_rotation", _QUEUE, DeepRotationRequest, DeepRotationView, "How far a deep rotation is"
 )
 PRESENT = Endpoint(
     "kt.keys.v1.present", _QUEUE, PresentRequest, PresentReply, "Is there an instance that is not superseded?"

@@ -1,11 +1,11 @@
-"""What is on record: the audit log, and the keys in use."""
+"""What is on record: the audit log; and the keys in use, which can be replaced."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from libs.common.protocol import audit, keys
-from services.api.application.call import Call
+from services.api.application.call import Call, Conditions
 from services.api.application.ports import Bus
 
 
@@ -23,3 +23,12 @@ class Records:
 
     async def encryption_keys(self, call: Call) -> keys.KeysStatusReply:
         return await self.bus.call(keys.STATUS, keys.KeysStatusRequest(org=call.org))
+
+    async def deep_rotate(self, call: Call, conditions: Conditions) -> keys.DeepRotationView:
+        """Start a deep rotation of the org's keys, or find the one that runs."""
+        request = keys.DeepRotateRequest(command_id=conditions.command_id, caller=call.caller())
+        return await self.bus.call(keys.DEEP_ROTATE, request)
+
+    async def deep_rotation(self, call: Call, rotation_id: str) -> keys.DeepRotationView:
+        """Raises: KtError ``not_found``."""
+        return await self.bus.call(keys.DEEP_ROTATION, keys.DeepRotationRequest(org=call.org, id=rotation_id))

@@ -1,4 +1,4 @@
-"""Commands that put on record what another part did: gateways, the keys of tokens, the master key."""
+"""Commands that put on record what another part did: gateways, the keys of tokens, the keys of values."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.common.events import Resource
+from libs.common.events.encryption_key import DeepRotationCompleted, DeepRotationStarted
 from libs.common.names import checked_identity
-from libs.common.protocol.command import EnrollGateway, Recorded, RecordKeyRotation, RecordSigningKeys
+from libs.common.protocol.command import (
+    EnrollGateway,
+    RecordDeepRotation,
+    Recorded,
+    RecordKeyRotation,
+    RecordSigningKeys,
+)
 from services.command.application.aggregates import Aggregates
+from services.command.domain.deep_rotation import DEEP_ROTATION, Record
 from services.command.domain.encryption_key import ENCRYPTION_KEY, RecordRotation
 from services.command.domain.gateway import GATEWAY, Enroll
 from services.command.domain.signing_keys import SIGNING_KEYS, RecordKeys
 
 MASTER_KEY: Final = Resource("encryption_key", "master")
 TOKEN_KEYS: Final = Resource("signing_keys", "jwt")
+DATA_KEYS: Final = Resource("encryption_key", "key-encryption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +49,28 @@ class Records:
             ENCRYPTION_KEY, command, MASTER_KEY, request.caller, request.command_id
         )
         return Recorded(sequence=sequence)
+
+    async def record_deep_rotation(self, _subject: str, request: RecordDeepRotation) -> Recorded:
+        command = Record(_event(request))
+        sequence = await self.aggregates.carry_out(
+            DEEP_ROTATION, command, DATA_KEYS, request.caller, request.command_id
+        )
+        return Recorded(sequence=sequence)
+
+
+def _event(request: RecordDeepRotation) -> DeepRotationStarted | DeepRotationCompleted:
+    if request.stage == "started":
+        return DeepRotationStarted(
+            rotation_id=request.rotation_id,
+            old_keys=request.old_keys,
+            new_key=request.new_key,
+            transport_key=request.transport_key,
+            data_keys=request.data_keys,
+        )
+    return DeepRotationCompleted(
+        rotation_id=request.rotation_id,
+        new_key=request.new_key,
+        rewrapped=request.rewrapped,
+        damaged=request.damaged,
+        destroyed_keys=request.destroyed_keys,
+    )

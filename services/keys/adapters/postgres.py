@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
 from uuid import UUID
 
 from libs.common.errors import KtError
-from libs.common.postgres import Connection, Pool, answering
+from libs.common.postgres import Pool, answering
 from services.keys.adapters import sql
+from services.keys.adapters.deep_rotation import DeepRotationRows
+from services.keys.adapters.rows import DATABASE, entry_of, value_of
 from services.keys.application.ports import KeyringTransaction, RotationNotice
 from services.keys.domain.keyring import KeyringEntry, Purpose
-from services.keys.domain.sealed import Binding, SealedValue
-
-_DATABASE: Final = "The key service's database"
+from services.keys.domain.sealed import SealedValue
 
 
 class PostgresKeyringStore:
@@ -26,42 +25,40 @@ class PostgresKeyringStore:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[KeyringTransaction]:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection, connection.transaction():
                 await connection.execute(sql.PREPARE_WRITING)
                 await connection.execute(sql.LOCK_KEYRING)
                 yield _Transaction(connection)
 
     async def entries(self) -> Sequence[KeyringEntry]:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 return await _Transaction(connection).entries()
 
     async def revision(self) -> str:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(sql.REVISION)).fetchone()
                 return str(row[0]) if row else ""
 
-    async def values_by_key(self) -> Mapping[str, int]:
-        with answering(_DATABASE):
+    async def values_under(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(sql.VALUES_BY_KEY)
-                return {str(key_id): count for key_id, count in await cursor.fetchall()}
+                return await _Transaction(connection).values_under(key_ids)
 
 
-class _Transaction:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+class _Transaction(DeepRotationRows):
+    """Implements ``KeyringTransaction``."""
 
     async def entries(self) -> Sequence[KeyringEntry]:
         cursor = await self._connection.execute(sql.ENTRIES, binary=True)
-        return [_entry(row) for row in await cursor.fetchall()]
+        return [entry_of(row) for row in await cursor.fetchall()]
 
     async def current(self, org: str, purpose: Purpose) -> KeyringEntry | None:
         cursor = await self._connection.execute(sql.CURRENT_ENTRY, (org, purpose.value), binary=True)
         row = await cursor.fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     async def add(self, entry: KeyringEntry) -> None:
         values = (
@@ -100,13 +97,13 @@ class PostgresRotationNotices:
         self._pool = pool
 
     async def pending(self) -> Sequence[RotationNotice]:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(sql.NOTICES)).fetchall()
         return [RotationNotice(str(row[0]), *row[1:]) for row in rows]
 
     async def done(self, notice_id: str) -> None:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 await connection.execute(sql.NOTICE_DONE, (UUID(notice_id),))
 
@@ -129,7 +126,7 @@ class PostgresSealedStore:
             "ciphertext": sealed.ciphertext,
             "now": now,
         }
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql.PUT_VALUE, values, prepare=True, binary=True)
                 row = await cursor.fetchone()
@@ -145,24 +142,14 @@ class PostgresSealedStore:
     async def fetch(self, sealed_ids: Sequence[str]) -> Mapping[str, SealedValue]:
         # One text for all: psycopg takes longer to write an array of a hundred than PostgreSQL to read it.
         wanted = f"{{{','.join(sealed_ids)}}}"
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql.VALUES, (wanted,), prepare=True, binary=True)
                 rows = await cursor.fetchall()
-        return {value.binding.sealed_id: value for value in map(_value, rows)}
+        return {value.binding.sealed_id: value for value in map(value_of, rows)}
 
     async def sweep(self, sealed_before: datetime) -> int:
-        with answering(_DATABASE):
+        with answering(DATABASE):
             async with self._pool.connection() as connection:
                 await connection.execute(sql.SWEEP_CLAIMS, (sealed_before,))
                 return (await connection.execute(sql.SWEEP, (sealed_before,))).rowcount
-
-
-def _entry(row: tuple[Any, ...]) -> KeyringEntry:
-    key_id, org, purpose, algorithm, wrapped, public, fingerprint, created_at, retired_at = row
-    return KeyringEntry(str(key_id), org, purpose, algorithm, wrapped, public, fingerprint, created_at, retired_at)
-
-
-def _value(row: tuple[Any, ...]) -> SealedValue:
-    sealed_id, org, kind, name, key_id, wrapped_data_key, ciphertext = row
-    return SealedValue(Binding(org, kind, name, sealed_id), key_id, wrapped_data_key, ciphertext)

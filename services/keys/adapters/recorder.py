@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from libs.common.ids import derived_id
 from libs.common.messaging.rpc import RpcClient
-from libs.common.protocol.command import ENCRYPTION_KEY, RecordKeyRotation
+from libs.common.protocol.command import DEEP_ROTATION, ENCRYPTION_KEY, RecordDeepRotation, RecordKeyRotation
 from libs.common.protocol.parties import Caller
 from services.keys.application.ports import RotationNotice
+from services.keys.domain.deep_rotation import DeepRotation
+
+MAX_NAMED: Final = 100
+"""Keys named in one event, which has a limited size. A key is only kept for values that are damaged."""
 
 
 class BusRotationRecorder:
@@ -21,3 +28,30 @@ class BusRotationRecorder:
             rewrapped=notice.rewrapped,
         )
         await self._client.call(ENCRYPTION_KEY, request)
+
+    async def record_deep_rotation(self, rotation: DeepRotation) -> None:
+        """The start by who asked for it; the completion by this service, with the request it began with."""
+        who = rotation.requester
+        completed = rotation.completed_at is not None
+        caller = Caller(
+            org=rotation.org,
+            actor_type="service" if completed else who.actor_type,
+            actor_id="keys" if completed else who.actor_id,
+            request_id=who.request_id,
+            source_ip="" if completed else who.source_ip,
+            user_agent="" if completed else who.user_agent,
+        )
+        request = RecordDeepRotation(
+            command_id=derived_id("deep-rotation", rotation.id, "completed" if completed else "started"),
+            caller=caller,
+            stage="completed" if completed else "started",
+            rotation_id=rotation.id,
+            old_keys=rotation.old_keys[-MAX_NAMED:],
+            new_key=rotation.new_key,
+            transport_key=rotation.transport_key,
+            data_keys=rotation.data_keys,
+            rewrapped=rotation.rewrapped,
+            damaged=rotation.damaged,
+            destroyed_keys=rotation.destroyed_keys[-MAX_NAMED:],
+        )
+        await self._client.call(DEEP_ROTATION, request)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from libs.common.clock import rfc3339
+from libs.common.errors import KtError
 from libs.common.hpke import BoxPublicKey
 from libs.common.messaging.server import RpcServer
 from libs.common.names import checked_org
 from libs.common.protocol import keys as protocol
 from libs.common.secret import Secret
+from services.keys.adapters import views
 from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.deep_rotation import DeepRotator
 from services.keys.application.keyring import Keyring
 from services.keys.application.legacy import LegacyRows
 from services.keys.application.opening import Opening, OpenItem, SealedReference
 from services.keys.application.sealing import Sealed, Sealing
-from services.keys.application.status import KeyUse, Status
+from services.keys.application.status import Status
 from services.keys.application.webhook_signatures import WebhookSignatures
-from services.keys.domain.sealed import Binding
+from services.keys.domain.deep_rotation import Requester
+from services.keys.domain.sealed import Binding, is_sealed_id
 from services.keys.domain.webhook_signature import signed_content
 
 KIND: Final = "config_variable"
@@ -37,6 +40,7 @@ class KeysEndpoints:
     webhook_signatures: WebhookSignatures
     status: Status
     legacy: LegacyRows
+    rotator: DeepRotator
 
     def serve(self, rpc: RpcServer) -> None:
         rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
@@ -50,6 +54,8 @@ class KeysEndpoints:
         rpc.serve(protocol.SIGN_WEBHOOK, self.sign_webhook)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
+        rpc.serve(protocol.DEEP_ROTATE, self.deep_rotate)
+        rpc.serve(protocol.DEEP_ROTATION, self.deep_rotation)
         rpc.serve(protocol.PRESENT, self.present)
 
     async def transport_key(self, _: str, __: protocol.TransportKeyRequest) -> protocol.TransportKeyReply:
@@ -132,25 +138,19 @@ class KeysEndpoints:
         self.keyring.decline_if_superseded()
         return protocol.PresentReply(master_fingerprint=self.keyring.fingerprint)
 
+    async def deep_rotate(self, _: str, request: protocol.DeepRotateRequest) -> protocol.DeepRotationView:
+        caller = request.caller
+        if not is_sealed_id(request.command_id):
+            raise KtError("invalid_request", "The command id is not a UUID in lower-case text form (RFC 9562).")
+        who = Requester(caller.actor_type, caller.actor_id, caller.request_id, caller.source_ip, caller.user_agent)
+        return views.deep_rotation(await self.rotator.start(request.command_id, checked_org(caller.org), who))
+
+    async def deep_rotation(self, _: str, request: protocol.DeepRotationRequest) -> protocol.DeepRotationView:
+        return views.deep_rotation(await self.rotator.find(checked_org(request.org), request.id))
+
     async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
-        status = await self.status.of(checked_org(request.org))
-        return protocol.KeysStatusReply(
-            master_fingerprint=status.current,
-            previous_fingerprint=", ".join(status.previous),
-            entries=[_key_status(use) for use in status.keys],
-        )
+        return views.status(await self.status.of(checked_org(request.org)))
 
 
 def _sealed(sealed: Sealed) -> protocol.SealReply:
     return protocol.SealReply(id=sealed.id, digest=sealed.digest, outcome=sealed.outcome)
-
-
-def _key_status(use: KeyUse) -> protocol.KeyStatus:
-    return protocol.KeyStatus(
-        id=use.entry.id,
-        purpose=use.entry.purpose,
-        algorithm=use.entry.algorithm,
-        master_fingerprint=use.entry.master_fingerprint,
-        created_at=rfc3339(use.entry.created_at),
-        sealed_values=use.sealed_values,
-    )

@@ -38,8 +38,6 @@ NOTICE_DONE: Final = "DELETE FROM rotation_notices WHERE id = %s"
 
 HAS_SEALED_VALUES: Final = "SELECT EXISTS (SELECT FROM sealed_values)"
 
-VALUES_BY_KEY: Final = "SELECT key_id, count(*) FROM sealed_values GROUP BY key_id"
-
 PUT_VALUE: Final = """
 INSERT INTO sealed_values AS stored (id, org, kind, name, key_id, wrapped_data_key, ciphertext, sealed_at)
 SELECT %(id)s, %(org)s, %(kind)s, %(name)s, keyring.id, %(wrapped_data_key)s, %(ciphertext)s, %(now)s

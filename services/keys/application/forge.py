@@ -34,6 +34,9 @@ class Forge:
             now=self.clock.now(),
         )
 
+    def nonce(self) -> bytes:
+        return self.entropy(NONCE_BYTES)
+
     def wrap(self, key: UnwrappedKey) -> UnwrappedKey:
         return wrap(key, self.entropy(NONCE_BYTES), self.master)
 

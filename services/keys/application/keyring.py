@@ -11,7 +11,7 @@ from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey
 from libs.common.messaging.rpc import Declined
 from services.keys.application.forge import Forge
-from services.keys.application.ports import KeyringStore
+from services.keys.application.ports import KeyringStore, KeyringTransaction
 from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose, UnwrappedKey, unwrap_with_any
 from services.keys.domain.master import VARIABLE, MasterKey
 from services.keys.domain.sealed import KeyEncryptionKey
@@ -120,18 +120,32 @@ class Keyring:
         if refusal is not None:
             raise refusal
 
+    def can_read(self, entries: Iterable[KeyringEntry], key_id: str) -> bool:
+        """Whether there is an entry with this id among these, and it opens."""
+        return any(e.id == key_id and unwrap_with_any(e, self._masters) is not None for e in entries)
+
+    async def forge_in(self, keyring: KeyringTransaction) -> Forge:
+        """What makes new keys for the keyring as it is in this transaction: under the master key it is wrapped under.
+
+        Raises:
+            Declined: this process was not given that master key.
+            KtError: ``undecryptable`` when the keyring is lost or damaged.
+        """
+        canary = await keyring.current(SYSTEM_WIDE, Purpose.CANARY)
+        master = self._look_at_canary(canary)
+        self.decline_if_superseded()
+        if master is None:
+            raise _lost(canary)
+        return replace(self._forge, master=master)
+
     async def _find_or_create(self, org: str, purpose: Purpose) -> UnwrappedKey:
         async with self._store.writing() as keyring:
-            canary = await keyring.current(SYSTEM_WIDE, Purpose.CANARY)
-            master = self._look_at_canary(canary)
             entry = await keyring.current(org, purpose)
             if entry is None:
-                self.decline_if_superseded()
-                if master is None:
-                    raise _lost(canary)
-                key = replace(self._forge, master=master).new_key(org, purpose)
+                key = (await self.forge_in(keyring)).new_key(org, purpose)
                 await keyring.add(key.entry)
             else:
+                self._look_at_canary(await keyring.current(SYSTEM_WIDE, Purpose.CANARY))
                 key = self._unwrap(entry)
         self._take([*self._by_id.values(), key])
         return key

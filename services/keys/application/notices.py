@@ -1,6 +1,6 @@
-"""Rotations of the master key on their way to the record.
+"""Rotations of keys on their way to the record.
 
-The notice commits with the re-wrap, so a rotation is on record even when the process dies right behind it.
+What has to be told commits with the change, so a rotation is on record even when the process dies right behind it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from typing import Final
 
 from libs.common.errors import KtError
 from services.keys.application.forge import Forge
-from services.keys.application.ports import RotationNotice, RotationNotices, RotationRecorder
+from services.keys.application.ports import (
+    DeepRotationRecorder,
+    DeepRotations,
+    RotationNotice,
+    RotationNotices,
+    RotationRecorder,
+)
 from services.keys.domain.keyring import SYSTEM_WIDE, UnwrappedKey
 
 log = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
 FIRST_ORG: Final = "default"
 """Whose record tells of a rotation before any org has a key."""
 
@@ -54,3 +61,25 @@ class NoticeSender:
                 log.info("rotation_notice.waiting", extra={"code": error.code})
                 await asyncio.sleep(retry_s)
         await asyncio.Event().wait()
+
+
+@dataclass(frozen=True, slots=True)
+class DeepRotationSender:
+    """Puts the start and the completion of deep rotations on record, in this order."""
+
+    rotations: DeepRotations
+    recorder: DeepRotationRecorder
+
+    async def run(self, every_s: float = LOOK_EVERY_S) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self.send()
+            except KtError as error:
+                log.info("deep_rotation.record_waiting", extra={"code": error.code})
+            await asyncio.sleep(every_s)
+
+    async def send(self) -> None:
+        for stage in await self.rotations.unrecorded():
+            await self.recorder.record_deep_rotation(stage)
+            await self.rotations.recorded(stage)

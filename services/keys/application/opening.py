@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,11 +14,9 @@ from libs.common.errors import KtError
 from libs.common.hpke import BoxPublicKey
 from libs.common.secret import Secret
 from services.keys.application.keyring import Keyring
-from services.keys.application.ports import SealedStore
+from services.keys.application.ports import DamageNotes, SealedStore
 from services.keys.domain.aead import NotAuthentic
-from services.keys.domain.sealed import SealedValue, is_sealed_id, unseal
-
-log = logging.getLogger(__name__)
+from services.keys.domain.sealed import Binding, SealedValue, is_sealed_id, unseal
 
 MAX_ITEMS: Final = 1000
 MAX_PLAINTEXT_BYTES: Final = 1024 * 1024
@@ -110,8 +107,9 @@ class Unsealer:
 
 
 class Opening:
-    def __init__(self, keyring: Keyring, store: SealedStore) -> None:
-        self._unsealer = Unsealer(keyring, store)
+    def __init__(self, unsealer: Unsealer, damages: DamageNotes) -> None:
+        self._unsealer = unsealer
+        self._damages = damages
 
     async def open(
         self,
@@ -139,7 +137,9 @@ class Opening:
             try:
                 value = self._unsealer.unseal(stored.get(item.sealed.id), item.sealed, org, item.kind, item.name)
             except Rejected as reason:
-                log.warning("sealed_value.undecryptable", extra={"sealed_id": item.sealed.id, "why": str(reason)})
+                self._damages.note(
+                    Binding(org, item.kind, item.name, item.sealed.id), item.sealed.digest, str(reason)
+                )
                 failed[item.reference] = UNDECRYPTABLE
             else:
                 values[item.reference] = _encoded(value)

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Protocol
 
 from libs.common.legacy_rows import LegacyRow, UnusableRow
+from services.keys.domain.damage import Damage
+from services.keys.domain.deep_rotation import DeepRotation
 from services.keys.domain.keyring import KeyringEntry, Purpose
 from services.keys.domain.sealed import Binding, SealedValue
 
@@ -49,6 +51,28 @@ class KeyringTransaction(Protocol):
     async def notice(self, notice: RotationNotice) -> None:
         """Remember, together with the change, what has still to be put on record."""
 
+    async def deep_rotation(self, rotation_id: str) -> DeepRotation | None: ...
+
+    async def running_deep_rotation(self, org: str) -> DeepRotation | None: ...
+
+    async def begin(self, rotation: DeepRotation) -> None:
+        """Keep a deep rotation that begins, together with the change of keys; or change the keys of a running one."""
+
+    async def values_under(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        """How many values are sealed under each of these keys."""
+
+    async def is_settled(self, rotation: DeepRotation, key_ids: Sequence[str]) -> bool:
+        """Whether nothing is left to move from these keys, and nothing can come: no statement is under way that
+        began before they were retired."""
+
+    async def damaged_under(self, key_id: str) -> int:
+        """How many values sealed under a key are known not to open."""
+
+    async def destroy(self, key_id: str) -> None:
+        """Delete the entry with this id."""
+
+    async def complete(self, rotation: DeepRotation) -> None: ...
+
 
 class KeyringStore(Protocol):
     def writing(self) -> AbstractAsyncContextManager[KeyringTransaction]:
@@ -63,8 +87,8 @@ class KeyringStore(Protocol):
     async def revision(self) -> str:
         """Another text after every change of the keyring."""
 
-    async def values_by_key(self) -> Mapping[str, int]:
-        """How many sealed values depend on each key-encryption key."""
+    async def values_under(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        """How many sealed values depend on each of these key-encryption keys."""
 
 
 class RotationNotices(Protocol):
@@ -76,6 +100,11 @@ class RotationNotices(Protocol):
 class RotationRecorder(Protocol):
     async def record(self, notice: RotationNotice) -> None:
         """Store the event; once, however often it is asked. Raises: KtError when that is not sure."""
+
+
+class DeepRotationRecorder(Protocol):
+    async def record_deep_rotation(self, rotation: DeepRotation) -> None:
+        """Store that it began, or that it is completed; as ``record``."""
 
 
 class SealedStore(Protocol):
@@ -139,3 +168,56 @@ class LegacyClaims(Protocol):
     async def count_due(self, org: str) -> int: ...
 
     async def done(self, sealed_id: str) -> None: ...
+
+
+class Batch(Protocol):
+    """Some values under one key, by id, nobody else's until the transaction ends. Values that somebody else is
+    changing are left out: they are met again later."""
+
+    @property
+    def values(self) -> Sequence[SealedValue]: ...
+
+    async def save(self, moved: Sequence[SealedValue], damages: Sequence[Damage]) -> None:
+        """Store how these are wrapped now, count them, and remember what was found damaged."""
+
+
+class DeepRotationLead(Protocol):
+    """The right to do the work of deep rotations, which one instance has at a time."""
+
+    async def running(self) -> Sequence[DeepRotation]:
+        """Oldest first."""
+
+    def batch(self, rotation_id: str, key_id: str, after: str, limit: int) -> AbstractAsyncContextManager[Batch]:
+        """At most ``limit`` values under the key with ids behind ``after``, in one transaction."""
+
+
+class DeepRotations(Protocol):
+    async def find(self, org: str, rotation_id: str) -> DeepRotation | None: ...
+
+    async def latest(self, org: str) -> DeepRotation | None: ...
+
+    async def is_work_due(self, transport_before: datetime) -> bool:
+        """Whether a deep rotation runs, or there is a retired key that can be destroyed."""
+
+    def leading(self) -> AbstractAsyncContextManager[DeepRotationLead | None]:
+        """None while another instance leads."""
+
+    async def unrecorded(self) -> Sequence[DeepRotation]:
+        """What is not on record yet, in order: a deep rotation as it began, or as it is completed."""
+
+    async def recorded(self, rotation: DeepRotation) -> None:
+        """The record has it as it is here."""
+
+
+class DamagedValues(Protocol):
+    async def report(self, damages: Sequence[Damage]) -> None: ...
+
+    async def listed(self, org: str, limit: int) -> Sequence[Damage]:
+        """Those that still exist, or that an event still refers to, by kind and name."""
+
+    async def forget(self, sealed_ids: Sequence[str]) -> None: ...
+
+
+class DamageNotes(Protocol):
+    def note(self, place: Binding, digest: str, why: str) -> None:
+        """Log that the value which an event calls so does not open, and remember it soon: nobody waits for that."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +11,9 @@ from libs.common.secret import MAX_VALUE_BYTES, Secret
 from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
 from services.keys.application.opening import Rejected, SealedReference, Unsealer
-from services.keys.application.ports import SealedStore
+from services.keys.application.ports import DamageNotes, SealedStore
 from services.keys.domain.keyring import Purpose
 from services.keys.domain.sealed import Binding, KeyEncryptionKey, SealedValue
-
-log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
 """The second is for a key that another instance retired a moment ago."""
@@ -33,11 +30,14 @@ class Sealed:
 
 
 class Sealing:
-    def __init__(self, keyring: Keyring, store: SealedStore, forge: Forge) -> None:
+    def __init__(
+        self, keyring: Keyring, store: SealedStore, forge: Forge, unsealer: Unsealer, damages: DamageNotes
+    ) -> None:
         self._keyring = keyring
         self._store = store
         self._forge = forge
-        self._unsealer = Unsealer(keyring, store)
+        self._unsealer = unsealer
+        self._damages = damages
 
     async def seal(self, binding: Binding, transport_key_id: str, box: bytes) -> Sealed:
         """Seal the value that ``box`` holds for a transport key. A repeated request finds its first outcome.
@@ -60,7 +60,8 @@ class Sealing:
         try:
             value = self._unsealer.unseal(found.get(source.id), source, binding.org, binding.kind, binding.name)
         except Rejected as reason:
-            log.warning("sealed_value.undecryptable", extra={"sealed_id": source.id, "why": str(reason)})
+            place = Binding(binding.org, binding.kind, binding.name, source.id)
+            self._damages.note(place, source.digest, str(reason))
             raise KtError(
                 "undecryptable",
                 "The older value can't be opened any more.",
@@ -86,7 +87,7 @@ class Sealing:
             try:
                 held = self._unsealer.open(stored)
             except Rejected as reason:
-                log.warning("sealed_value.undecryptable", extra={"sealed_id": binding.sealed_id, "why": str(reason)})
+                self._damages.note(binding, stored.digest, str(reason))
                 raise KtError("undecryptable", "The id is taken by a sealed value that can't be opened.") from None
             if held == value:
                 return _outcome("same", stored)

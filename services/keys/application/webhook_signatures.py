@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from libs.common.errors import KtError
 from libs.common.secret import Secret
 from services.keys.application.destruction import WEBHOOK_SECRET
-from services.keys.application.keyring import Keyring
 from services.keys.application.opening import Rejected, SealedReference, Unsealer
-from services.keys.application.ports import SealedStore
-from services.keys.domain.sealed import is_sealed_id
+from services.keys.application.ports import DamageNotes
+from services.keys.domain.sealed import Binding, is_sealed_id
 from services.keys.domain.webhook_signature import signature_header
-
-log = logging.getLogger(__name__)
 
 
 class WebhookSignatures:
-    def __init__(self, keyring: Keyring, store: SealedStore) -> None:
-        self._unsealer = Unsealer(keyring, store)
+    def __init__(self, unsealer: Unsealer, damages: DamageNotes) -> None:
+        self._unsealer = unsealer
+        self._damages = damages
 
     async def sign(self, org: str, webhook: str, secrets: Sequence[SealedReference], content: bytes) -> str:
         """The value of ``webhook-signature`` with a signature per secret of the webhook, the current one first.
@@ -35,8 +32,8 @@ class WebhookSignatures:
             try:
                 opened.append(self._unsealer.unseal(stored.get(secret.id), secret, org, WEBHOOK_SECRET, webhook))
             except Rejected as reason:
-                log.warning("webhook_secret.undecryptable", extra={"sealed_id": secret.id, "why": str(reason)})
                 if position == 0:
+                    self._damages.note(Binding(org, WEBHOOK_SECRET, webhook, secret.id), secret.digest, str(reason))
                     raise _undecryptable() from None
         return signature_header(opened, content)
 

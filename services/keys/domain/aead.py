@@ -32,11 +32,6 @@ def associated_data(*fields: str | bytes) -> bytes:
     return b"".join([part for field in raw for part in (len(field).to_bytes(4, "big"), field)])
 
 
-def encrypt(key: Secret, nonce: bytes, plaintext: Secret, associated: bytes) -> bytes:
-    """``plaintext`` under ``key``. The caller never uses the same key and nonce for two plaintexts."""
-    return bytes([FORMAT]) + nonce + AESGCMSIV(key.reveal()).encrypt(nonce, plaintext.reveal(), associated)
-
-
 class Cipher:
     """A key made ready, which takes longer than to open a short value with it."""
 
@@ -44,6 +39,11 @@ class Cipher:
 
     def __init__(self, key: Secret) -> None:
         self.siv = AESGCMSIV(key.reveal())
+
+
+def encrypt(key: Secret | Cipher, nonce: bytes, plaintext: Secret, associated: bytes) -> bytes:
+    """``plaintext`` under ``key``. The caller never uses the same key and nonce for two plaintexts."""
+    return bytes([FORMAT]) + nonce + _ready(key).siv.encrypt(nonce, plaintext.reveal(), associated)
 
 
 def decrypt(key: Secret | Cipher, sealed: bytes, associated: bytes) -> Secret:
@@ -58,7 +58,10 @@ def decrypt(key: Secret | Cipher, sealed: bytes, associated: bytes) -> Secret:
         raise NotAuthentic("unknown format")
     nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
     try:
-        cipher = key if isinstance(key, Cipher) else Cipher(key)
-        return Secret(cipher.siv.decrypt(nonce, body, associated))
+        return Secret(_ready(key).siv.decrypt(nonce, body, associated))
     except InvalidTag:
         raise NotAuthentic("authentication failed") from None
+
+
+def _ready(key: Secret | Cipher) -> Cipher:
+    return key if isinstance(key, Cipher) else Cipher(key)

@@ -120,7 +120,7 @@ def seal(value: Secret, binding: Binding, key: KeyEncryptionKey, fresh: Fresh) -
     return SealedValue(
         binding=binding,
         key_id=key.id,
-        wrapped_data_key=encrypt(key.material, fresh.key_nonce, fresh.data_key, binding.for_data_key(key.id)),
+        wrapped_data_key=encrypt(key.cipher, fresh.key_nonce, fresh.data_key, binding.for_data_key(key.id)),
         ciphertext=encrypt(fresh.data_key, fresh.value_nonce, value, binding.for_value()),
     )
 
@@ -140,7 +140,7 @@ def rewrap(sealed: SealedValue, key: KeyEncryptionKey, to: KeyEncryptionKey, non
     Raises:
         NotAuthentic: ``key`` does not open the data key.
     """
-    wrapped = encrypt(to.material, nonce, _data_key(sealed, key), sealed.binding.for_data_key(to.id))
+    wrapped = encrypt(to.cipher, nonce, _data_key(sealed, key), sealed.binding.for_data_key(to.id))
     return replace(sealed, key_id=to.id, wrapped_data_key=wrapped)
 
 

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.common.postgres import Pool, open_pool
-from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
 from tests.engines import Database
-from tests.integration.keys.rows import Rows
+from tests.integration.keys.rows import stores_on
 from tests.unit.keys.support import Stores
 
 
@@ -21,4 +20,4 @@ async def pool(postgres: Database) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 def stores(pool: Pool) -> Stores:
-    return Stores(PostgresKeyringStore(pool), PostgresSealedStore(pool), Rows(pool))
+    return stores_on(pool)

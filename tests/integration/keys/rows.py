@@ -8,7 +8,20 @@ from typing import Any
 from psycopg import sql
 
 from libs.common.postgres import Pool
+from services.keys.adapters.deep_rotation import PostgresDamagedValues, PostgresDeepRotations
+from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
 from services.keys.domain.sealed import Binding
+from tests.unit.keys.support import Stores
+
+
+def stores_on(pool: Pool) -> Stores:
+    return Stores(
+        PostgresKeyringStore(pool),
+        PostgresSealedStore(pool),
+        Rows(pool),
+        PostgresDeepRotations(pool),
+        PostgresDamagedValues(pool),
+    )
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,10 @@ class Rows:
     async def drop_entries(self) -> None:
         async with self.pool.connection() as connection:
             await connection.execute("DELETE FROM keyring")
+
+    async def drop_value(self, sealed_id: str) -> None:
+        async with self.pool.connection() as connection:
+            await connection.execute("DELETE FROM sealed_values WHERE id = %s", (sealed_id,))
 
     async def refer(self, binding: Binding, sequence: int) -> None:
         async with self.pool.connection() as connection:

@@ -8,9 +8,8 @@ from psycopg import sql
 
 from libs.common.errors import KtError
 from libs.common.postgres import Pool, open_pool
-from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
 from tests.engines import Database
-from tests.integration.keys.rows import Rows
+from tests.integration.keys.rows import stores_on
 from tests.unit.keys.support import Stores, master, start
 
 
@@ -26,9 +25,7 @@ async def test_a_sealed_value_is_on_the_disk_whatever_the_server_s_default(postg
         database = sql.Identifier(admin.info.dbname)
         await admin.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(database))
         async with open_pool(postgres.dsn("keys"), "keys") as pool:
-            instance = await start(
-                Stores(PostgresKeyringStore(pool), PostgresSealedStore(pool), Rows(pool)), master(1)
-            )
+            instance = await start(stores_on(pool), master(1))
             for org in (f"org-{number}" for number in range(10)):
                 for _ in range(2):
                     before = await _lsn(admin, "pg_current_wal_insert_lsn")

@@ -1,4 +1,4 @@
-"""/v1/events, /v1/gateways, /v1/encryption-keys, and what operators look at."""
+"""/v1/events, /v1/gateways, and what operators look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from libs.common.errors import KtError
-from libs.common.protocol import audit, keys, resolver
+from libs.common.protocol import audit, resolver
 from libs.common.service import HealthReply, HealthRequest, health_endpoint
 from services.api.application.readiness import SERVICES
 from tests.unit.api.system import System, token_for
@@ -82,12 +82,6 @@ async def test_gateways_show_what_they_use(system: System) -> None:
     (shown,) = (await system.ask("GET", "/v1/gateways", token=token_for("auditor"))).json()["items"]
 
     assert (shown["name"], shown["targets"][0]["version"]) == ("keeptrusts-proxy", 2)
-
-
-async def test_encryption_keys_are_shown_by_fingerprint(system: System) -> None:
-    system.bus.on(keys.STATUS, lambda _: keys.KeysStatusReply(master_fingerprint="ab12", entries=[]))
-
-    assert (await system.ask("GET", "/v1/encryption-keys")).json()["master_fingerprint"] == "ab12"
 
 
 def all_ready(system: System) -> None:

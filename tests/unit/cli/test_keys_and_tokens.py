@@ -41,6 +41,124 @@ def test_keys_status_shows_a_previous_master_key_while_there_is_one(kt: Kt, api:
     assert kt("keys", "status", "-o", "json").json == document
 
 
+def test_keys_status_says_in_words_what_can_be_removed_and_lists_what_is_damaged(kt: Kt, api: FakeApi) -> None:
+    damaged = {"sealed_id": "id-1", "kind": "config_variable", "name": "OPENAI_API_KEY", "why": "cut short"}
+    sentence = "Nothing needs the previous master key mk-1 any more."
+    document = {"master_fingerprint": "mk-2", "entries": [KEY], "damaged": [damaged], "summary": [sentence]}
+    api.on("GET", "/v1/encryption-keys", Reply(200, document))
+    lines = kt("keys", "status").out.splitlines()
+    assert lines[-1] == sentence
+    assert ["OPENAI_API_KEY", "config_variable", "cut", "short", "id-1"] in [line.split() for line in lines]
+
+
+STATUS = {
+    "master_fingerprint": "mk-1",
+    "masters": [{"fingerprint": "mk-1", "given": "current", "keys": 3}],
+    "entries": [
+        {**KEY, "state": "current"},
+        {**KEY, "id": "key-0", "state": "retired", "sealed_values": 3},
+        {**KEY, "id": "transport-1", "purpose": "transport", "state": "current", "sealed_values": 0},
+    ],
+}
+
+
+def test_a_dry_run_says_what_either_rotation_would_do_and_changes_nothing(kt: Kt, api: FakeApi) -> None:
+    api.on("GET", "/v1/encryption-keys", Reply(200, STATUS))
+    ended = kt("keys", "rotate", "--dry-run")
+    assert ended.code == 0
+    assert "3 keys of the keyring" in ended.out
+    assert "KEEPTRUSTS_SECRET_ENCRYPTION_KEY_PREVIOUS  the key mk-1" in ended.out
+    for part in ("15 data keys", "key-1", "key-0", "transport-1"):
+        assert part in ended.out
+    assert ended.err == "Nothing was changed.\n"
+    only_deep = kt("keys", "rotate", "--deep", "--dry-run")
+    assert "restart" not in only_deep.out
+    assert kt("keys", "rotate", "--dry-run", "-o", "json").json["deep"] == {
+        "old_keys": ["key-1", "key-0"],
+        "transport_key": "transport-1",
+        "data_keys": 15,
+    }
+    assert {asked.method for asked in api.asked} == {"GET"}
+
+
+def test_without_deep_the_four_steps_are_explained_and_no_script_takes_that_for_a_rotation(
+    kt: Kt, api: FakeApi
+) -> None:
+    api.on("GET", "/v1/encryption-keys", Reply(200, STATUS))
+    ended = kt("keys", "rotate")
+    assert ended.code == 2
+    for step in ("1. Make", "2. Restart", "3. Look", "4. Remove"):
+        assert step in ended.out
+    assert "Nothing was changed" in ended.err
+    assert kt("keys", "rotate", "-o", "json").problem["code"] == "usage"
+    assert {asked.method for asked in api.asked} == {"GET"}
+
+
+ROTATIONS = "/v1/encryption-keys/deep-rotations"
+RUNNING = {
+    "id": "r-1",
+    "state": "running",
+    "data_keys": 1000,
+    "rewrapped": 0,
+    "damaged": 0,
+    "old_keys": ["key-1"],
+    "new_key": "key-2",
+    "destroyed_keys": [],
+}
+COMPLETED = {**RUNNING, "state": "completed", "rewrapped": 1000, "destroyed_keys": ["key-1"]}
+
+
+def test_a_deep_rotation_is_followed_to_its_end(kt: Kt, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.cli.key_rotation.FASTEST_SECONDS", 0.0)
+    api.on("POST", ROTATIONS, Reply(202, RUNNING))
+    api.on("GET", f"{ROTATIONS}/r-1", Reply(200, {**RUNNING, "rewrapped": 450}), Reply(200, COMPLETED))
+    ended = kt("keys", "rotate", "--deep")
+    assert ended.code == 0
+    assert ended.out.splitlines() == ["completed: 1,000 data keys wrapped anew under key-2", "destroyed: key key-1"]
+    assert "[##########..............]  45%  450 of 1,000 data keys" in ended.err
+    assert api.asked[0].headers["idempotency-key"]
+
+
+def test_a_deep_rotation_can_be_left_running(kt: Kt, api: FakeApi) -> None:
+    api.on("POST", ROTATIONS, Reply(202, RUNNING))
+    ended = kt("keys", "rotate", "--deep", "--no-wait")
+    assert (ended.code, len(api.asked)) == (0, 1)
+    assert "r-1 is running" in ended.out
+    assert kt("keys", "rotate", "--deep", "--no-wait", "-o", "json").json == RUNNING
+
+
+def test_ctrl_c_leaves_a_deep_rotation_and_says_how_to_come_back(
+    kt: Kt, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("libs.cli.key_rotation.follow.__defaults__", (interrupted,))
+    api.on("POST", ROTATIONS, Reply(202, RUNNING))
+    ended = kt("keys", "rotate", "--deep")
+    assert ended.code == 130
+    assert "joins it again" in ended.err
+
+
+def test_a_deep_rotation_goes_on_while_the_api_is_away_for_a_moment(
+    kt: Kt, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.cli.key_rotation.FASTEST_SECONDS", 0.0)
+    monkeypatch.setattr("libs.cli.client._PAUSE_SECONDS", 0.0)
+    api.on("POST", ROTATIONS, Reply(202, RUNNING))
+    away = Reply(503, {"code": "unavailable", "detail": "Away."})
+    api.on("GET", f"{ROTATIONS}/r-1", *[away] * 7, Reply(200, COMPLETED))
+    assert kt("keys", "rotate", "--deep", "-o", "json").json == COMPLETED
+
+
+def test_a_deep_rotation_that_met_damage_ends_with_1_and_says_so(kt: Kt, api: FakeApi) -> None:
+    api.on("POST", ROTATIONS, Reply(202, {**COMPLETED, "damaged": 2, "destroyed_keys": []}))
+    ended = kt("keys", "rotate", "--deep")
+    assert ended.code == 1
+    assert "kept: key key-1, for values that are damaged" in ended.out
+    assert "2 values are damaged" in ended.err
+
+
 def test_a_token_stands_alone_on_stdout(kt: Kt, api: FakeApi) -> None:
     api.on("POST", "/v1/tokens", Reply(201, ISSUED))
     ended = kt("token", "issue", "--role", "client", "--name", "web", "--ttl", "90d")

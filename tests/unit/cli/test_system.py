@@ -79,8 +79,10 @@ def test_doctor_finds_a_healthy_system(kt: Kt, api: FakeApi, home: Path, monkeyp
     monkeypatch.setattr("libs.engines.control.status", lambda _: _running(home))
     api.on("GET", "/readyz", Reply(200, READY))
     api.on("GET", "/v1/config-variables", LISTED)
+    api.on("GET", "/v1/encryption-keys", Reply(200, {"master_fingerprint": "mk-1", "entries": [], "damaged": []}))
     ended = kt("doctor")
     assert ended.code == 0
+    assert "wrapped under the master key mk-1; no damage is known" in ended.out
     assert "wrong" not in ended.out
     assert "keys was started again 2 times" in ended.out
     states = {finding["check"]: finding["state"] for finding in kt("doctor", "-o", "json").json["findings"]}
@@ -100,6 +102,27 @@ def test_doctor_names_what_is_wrong_and_how_to_fix_it(kt: Kt, api: FakeApi, home
     assert f"chmod 600 {home / 'admin.token'}" in ended.out
     assert "master.key is missing" in ended.out
     assert "The token has expired." in ended.out
+
+
+def test_doctor_lists_damaged_keys_and_values(kt: Kt, api: FakeApi, home: Path) -> None:
+    api.on("GET", "/readyz", Reply(200, READY))
+    api.on("GET", "/v1/config-variables", LISTED)
+    key = {"id": "key-1", "purpose": "key-encryption", "state": "damaged"}
+    value = {"kind": "config_variable", "name": "OPENAI_API_KEY", "why": "its data key does not open"}
+    document = {"master_fingerprint": "mk-1", "entries": [key], "damaged": [value]}
+    api.on("GET", "/v1/encryption-keys", Reply(200, document))
+    ended = kt("doctor")
+    assert ended.code == 1
+    assert "key key-1 (key-encryption): damaged" in ended.out
+    assert "config_variable OPENAI_API_KEY: its data key does not open" in ended.out
+
+
+def test_doctor_says_nothing_of_keys_to_a_token_that_may_not_look(kt: Kt, api: FakeApi, home: Path) -> None:
+    api.on("GET", "/readyz", Reply(200, READY))
+    api.on("GET", "/v1/config-variables", LISTED)
+    api.problem("GET", "/v1/encryption-keys", 403, "forbidden", detail="No.")
+    findings = kt("doctor", "-o", "json").json["findings"]
+    assert "keys" not in {finding["check"] for finding in findings}
 
 
 def test_doctor_before_the_first_start_finds_nothing_wrong(

@@ -7,6 +7,7 @@ import base64
 import os
 import random
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,26 @@ from libs.common.hpke import BoxPrivateKey
 from libs.common.protocol.keys import seal_context
 from libs.common.secret import Secret
 from services.keys.application.client_tokens import ClientTokens
+from services.keys.application.damage import Damages
+from services.keys.application.deep_rotation import DeepRotator
 from services.keys.application.forge import Forge
 from services.keys.application.keyring import Keyring
 from services.keys.application.open_keyring import OpenedKeyring, open_keyring
-from services.keys.application.opening import Opened, Opening, OpenItem, SealedReference
-from services.keys.application.ports import KeyringStore, KeyringTransaction, RotationNotice, SealedStore
+from services.keys.application.opening import Opened, Opening, OpenItem, SealedReference, Unsealer
+from services.keys.application.ports import (
+    Batch,
+    DamagedValues,
+    DeepRotationLead,
+    DeepRotations,
+    KeyringStore,
+    KeyringTransaction,
+    RotationNotice,
+    SealedStore,
+)
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import Status
+from services.keys.domain.damage import Damage
+from services.keys.domain.deep_rotation import DeepRotation
 from services.keys.domain.keyring import KeyringEntry, Purpose
 from services.keys.domain.master import MasterKey, parse_master_key
 from services.keys.domain.sealed import Binding, KeyEncryptionKey, SealedValue
@@ -57,11 +71,13 @@ class RandomIds:
 
 @dataclass(frozen=True)
 class Stores:
-    """Both ports on one database, and what tests need beside them."""
+    """All ports on one database, and what tests need beside them."""
 
     keyring: KeyringStore
     sealed: SealedStore
     tamper: Tamper
+    rotations: DeepRotations
+    damaged: DamagedValues
 
 
 class Tamper(Protocol):
@@ -72,6 +88,8 @@ class Tamper(Protocol):
     async def value(self, sealed_id: str, **columns: Any) -> None: ...
 
     async def drop_entries(self) -> None: ...
+
+    async def drop_value(self, sealed_id: str) -> None: ...
 
     async def refer(self, binding: Binding, sequence: int) -> None: ...
 
@@ -85,17 +103,27 @@ class Memory:
     sealed_at: dict[str, datetime] = field(default_factory=dict)
     references: set[Binding] = field(default_factory=set)
     notices: list[RotationNotice] = field(default_factory=list)
+    rotations: dict[str, DeepRotation] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+    damaged: dict[str, Damage] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lead: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def stores(self) -> Stores:
-        return Stores(self, self, self)
+        return Stores(self, self, self, self, self)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[KeyringTransaction]:
         async with self.lock:
-            copy = Memory(dict(self.entries_), self.values, notices=list(self.notices))
+            copy = Memory(
+                dict(self.entries_),
+                self.values,
+                notices=list(self.notices),
+                rotations=dict(self.rotations),
+                damaged=self.damaged,
+            )
             yield copy
-            self.entries_, self.notices = copy.entries_, copy.notices
+            self.entries_, self.notices, self.rotations = copy.entries_, copy.notices, copy.rotations
 
     async def entries(self) -> Sequence[KeyringEntry]:
         return list(self.entries_.values())
@@ -117,17 +145,14 @@ class Memory:
         self.entries_[entry.id] = entry
 
     async def retire(self, key_id: str, now: datetime) -> None:
-        self.entries_[key_id] = replace(self.entries_[key_id], retired_at=now)
+        entry = self.entries_[key_id]
+        self.entries_[key_id] = replace(entry, retired_at=entry.retired_at or now)
 
     async def notice(self, notice: RotationNotice) -> None:
         self.notices.append(notice)
 
     async def has_sealed_values(self) -> bool:
         return bool(self.values)
-
-    async def values_by_key(self) -> Mapping[str, int]:
-        keys = [value.key_id for value in self.values.values()]
-        return {key: keys.count(key) for key in keys}
 
     async def put(self, sealed: SealedValue, now: datetime) -> SealedValue | None:
         entry = self.entries_.get(sealed.key_id)
@@ -149,6 +174,77 @@ class Memory:
             del self.values[sealed_id]
         return len(swept)
 
+    async def deep_rotation(self, rotation_id: str) -> DeepRotation | None:
+        return self.rotations.get(rotation_id)
+
+    async def running_deep_rotation(self, org: str) -> DeepRotation | None:
+        return next((r for r in self.rotations.values() if r.org == org and r.completed_at is None), None)
+
+    async def begin(self, rotation: DeepRotation) -> None:
+        self.rotations[rotation.id] = rotation
+
+    async def values_under(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        return Counter(value.key_id for value in self.values.values() if value.key_id in key_ids)
+
+    async def is_settled(self, rotation: DeepRotation, key_ids: Sequence[str]) -> bool:
+        return all(i in self.damaged for i, value in self.values.items() if value.key_id in key_ids)
+
+    async def damaged_under(self, key_id: str) -> int:
+        return sum(i in self.damaged for i, value in self.values.items() if value.key_id == key_id)
+
+    async def destroy(self, key_id: str) -> None:
+        del self.entries_[key_id]
+
+    async def complete(self, rotation: DeepRotation) -> None:
+        self.rotations[rotation.id] = rotation
+
+    async def find(self, org: str, rotation_id: str) -> DeepRotation | None:
+        return next((r for r in self.rotations.values() if (r.org, r.id) == (org, rotation_id)), None)
+
+    async def latest(self, org: str) -> DeepRotation | None:
+        return max((r for r in self.rotations.values() if r.org == org), key=lambda r: r.started_at, default=None)
+
+    async def is_work_due(self, transport_before: datetime) -> bool:
+        return True
+
+    @asynccontextmanager
+    async def leading(self) -> AsyncIterator[DeepRotationLead | None]:
+        if self.lead.locked():
+            yield None
+            return
+        async with self.lead:
+            yield self
+
+    async def running(self) -> Sequence[DeepRotation]:
+        return [rotation for rotation in self.rotations.values() if rotation.completed_at is None]
+
+    @asynccontextmanager
+    async def batch(self, rotation_id: str, key_id: str, after: str, limit: int) -> AsyncIterator[Batch]:
+        found = sorted(i for i, value in self.values.items() if value.key_id == key_id and i > after)
+        yield MemoryBatch(self, rotation_id, [self.values[i] for i in found[:limit]])
+
+    async def unrecorded(self) -> Sequence[DeepRotation]:
+        return [stage for r in self.rotations.values() for stage in r.stages(self.records.get(r.id, 0))]
+
+    async def recorded(self, rotation: DeepRotation) -> None:
+        self.records[rotation.id] = 2 if rotation.completed_at else 1
+
+    async def report(self, damages: Sequence[Damage]) -> None:
+        for damage in damages:
+            known = self.damaged.get(damage.sealed_id, damage)
+            self.damaged[damage.sealed_id] = replace(
+                damage, found_at=known.found_at, digest=damage.digest or known.digest
+            )
+
+    async def listed(self, org: str, limit: int) -> Sequence[Damage]:
+        referred = {binding.sealed_id for binding in self.references}
+        found = [d for d in self.damaged.values() if d.org == org and d.sealed_id in self.values.keys() | referred]
+        return sorted(found, key=lambda d: (d.kind, d.name, d.sealed_id))[:limit]
+
+    async def forget(self, sealed_ids: Sequence[str]) -> None:
+        for sealed_id in sealed_ids:
+            self.damaged.pop(sealed_id, None)
+
     async def entry(self, key_id: str, **columns: Any) -> None:
         self.entries_[key_id] = replace(self.entries_[key_id], **columns)
 
@@ -160,8 +256,24 @@ class Memory:
     async def drop_entries(self) -> None:
         self.entries_.clear()
 
+    async def drop_value(self, sealed_id: str) -> None:
+        del self.values[sealed_id]
+
     async def refer(self, binding: Binding, sequence: int) -> None:
         self.references.add(binding)
+
+
+@dataclass
+class MemoryBatch:
+    memory: Memory
+    rotation_id: str
+    values: Sequence[SealedValue]
+
+    async def save(self, moved: Sequence[SealedValue], damages: Sequence[Damage]) -> None:
+        self.memory.values |= {value.binding.sealed_id: value for value in moved}
+        rotation = self.memory.rotations[self.rotation_id]
+        self.memory.rotations[rotation.id] = replace(rotation, rewrapped=rotation.rewrapped + len(moved))
+        await self.memory.report(damages)
 
 
 @dataclass
@@ -173,9 +285,12 @@ class Instance:
     opened: OpenedKeyring
     keyring: Keyring
     sealing: Sealing
+    unsealer: Unsealer
     opening: Opening
     client_tokens: ClientTokens
     status: Status
+    rotator: DeepRotator
+    damages: Damages
     names: dict[str, str] = field(default_factory=dict)
     """By the id of what was sealed here."""
 
@@ -226,15 +341,20 @@ async def start(
     forge = Forge(key, RandomIds(), clock or FixedClock(), os.urandom)
     opened = await open_keyring(stores.keyring, forge, previous)
     keyring = Keyring(stores.keyring, forge, opened.keys, previous)
+    unsealer = Unsealer(keyring, stores.sealed)
+    damages = Damages(stores.damaged, unsealer, forge.clock)
     return Instance(
         stores=stores,
         forge=forge,
         opened=opened,
         keyring=keyring,
-        sealing=Sealing(keyring, stores.sealed, forge),
-        opening=Opening(keyring, stores.sealed),
+        sealing=Sealing(keyring, stores.sealed, forge, unsealer, damages),
+        unsealer=unsealer,
+        opening=Opening(unsealer, damages),
         client_tokens=ClientTokens(keyring),
-        status=Status(stores.keyring, key, previous),
+        status=Status(stores.keyring, stores.rotations, damages, (key, *previous)),
+        rotator=DeepRotator(keyring, stores.keyring, stores.rotations, forge, batch=3, rest=0),
+        damages=damages,
     )
 
 

@@ -74,7 +74,7 @@ async def sealed_by(instance: Instance, value: bytes, name: str = WEBHOOK, kind:
 
 async def test_the_key_service_signs_with_what_is_sealed_and_gives_nothing_else_away() -> None:
     instance = await start(Memory().stores(), master(1))
-    signer = WebhookSignatures(instance.keyring, instance.stores.sealed)
+    signer = WebhookSignatures(instance.unsealer, instance.damages)
     one, two = await sealed_by(instance, FIRST), await sealed_by(instance, SECOND)
     header = await signer.sign("default", WEBHOOK, [ref(two), ref(one)], CONTENT)
     assert header == signature_header([Secret(SECOND), Secret(FIRST)], CONTENT)
@@ -84,7 +84,7 @@ async def test_the_key_service_signs_with_what_is_sealed_and_gives_nothing_else_
 
 async def test_only_webhook_secrets_of_this_webhook_sign() -> None:
     instance = await start(Memory().stores(), master(1))
-    signer = WebhookSignatures(instance.keyring, instance.stores.sealed)
+    signer = WebhookSignatures(instance.unsealer, instance.damages)
     own = await sealed_by(instance, FIRST)
     strangers = [
         await sealed_by(instance, SECOND, name="another"),
@@ -102,7 +102,7 @@ async def test_only_webhook_secrets_of_this_webhook_sign() -> None:
 
 async def test_an_old_secret_that_is_gone_is_left_out_and_a_current_one_is_not() -> None:
     instance = await start(Memory().stores(), master(1))
-    signer = WebhookSignatures(instance.keyring, instance.stores.sealed)
+    signer = WebhookSignatures(instance.unsealer, instance.damages)
     current = ref(await sealed_by(instance, FIRST))
     gone = SealedReference("0193a5c2-7b1e-7c4d-9f3a-2b6d8e0f1a3c", "0" * 64)
     assert len((await signer.sign("default", WEBHOOK, [current, gone], CONTENT)).split(" ")) == 1

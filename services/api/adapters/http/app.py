@@ -14,6 +14,7 @@ from services.api.adapters.http.observed import MAX_ACTIVE, Observed
 from services.api.adapters.http.problems import install_problem_handlers
 from services.api.adapters.http.routes import (
     config_variables,
+    encryption_keys,
     git_tokens,
     machine,
     operations,
@@ -28,6 +29,7 @@ ROUTERS: Final = (
     git_tokens.router,
     machine.router,
     records.router,
+    encryption_keys.router,
     tokens.router,
     webhooks.router,
     operations.router,

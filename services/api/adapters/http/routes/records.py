@@ -1,4 +1,4 @@
-"""/v1/events, /v1/gateways, /v1/encryption-keys and /v1/legacy-rows"""
+"""/v1/events, /v1/gateways and /v1/legacy-rows"""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Response
 
-from libs.common.auth.scopes import EVENTS_READ, GATEWAYS_READ, KEYS_READ, VARIABLES_READ
+from libs.common.auth.scopes import EVENTS_READ, GATEWAYS_READ, VARIABLES_READ
 from libs.common.protocol.audit import EventPage
-from libs.common.protocol.keys import KeysStatusReply, LegacyStatusReply
+from libs.common.protocol.keys import LegacyStatusReply
 from services.api.adapters.http.contract import needs
 from services.api.adapters.http.dependencies import Asked
 from services.api.adapters.http.models import Events, EventsQuery, Gateways
@@ -40,12 +40,6 @@ async def list_gateways(ask: Asked) -> Response:
 async def get_legacy_rows(ask: Asked) -> Response:
     """How many rows of the earlier system's table are left, and which of them can't be used; never a value."""
     return respond(await ask.door.records.legacy_rows(ask.call))
-
-
-@router.get("/encryption-keys", response_model=KeysStatusReply, **needs(KEYS_READ))
-async def list_encryption_keys(ask: Asked) -> Response:
-    """The keys in use, by fingerprint; never key material."""
-    return respond(await ask.door.records.encryption_keys(ask.call))
 
 
 def _events(page: EventPage) -> bytes:
