@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import (
     creates,
     gateway_throughput,
+    master_rotation,
     memory,
     projector,
     resolve_batches,
@@ -42,7 +43,11 @@ _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
     "rotation": rotation.measure,
     "gateway_throughput": gateway_throughput.measure,
 }
-_ALONE: Mapping[str, Callable[[], Record]] = {"projector": _projector, "second_start": startup.measure}
+_ALONE: Mapping[str, Callable[[], Record]] = {
+    "projector": _projector,
+    "second_start": startup.measure,
+    "master_rotation": master_rotation.measure,
+}
 NAMES = (
     "creates",
     "resolve_latency",
@@ -52,6 +57,7 @@ NAMES = (
     "projector",
     "second_start",
     "memory",
+    "master_rotation",
 )
 
 

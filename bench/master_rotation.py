@@ -41,7 +41,7 @@ from services.keys.domain.sealed import Binding, KeyEncryptionKey
 
 BOUND = Bound(1.0, "value", "at most")
 VALUES: Final = 1_000_000
-REAL: Final = 20_000
+REAL: Final = 10_000
 ROUNDS: Final = 5
 _LINES: Final = 5000
 _CIPHERTEXT: Final = 29 + 48
