@@ -26,7 +26,9 @@ ENTRIES: Final = {
     "git-tokens": Entry(
         "libs.cli.commands.git_tokens:git_tokens", "Git access tokens, for configs in repositories.", _SECRETS
     ),
-    "legacy": Entry("libs.cli.commands.legacy:legacy", "Older plaintext rows: what is left of them.", _SECRETS),
+    "legacy": Entry(
+        "libs.cli.commands.legacy:legacy", "Keys of an earlier system: import, take over, count.", _SECRETS
+    ),
     "keys": Entry("libs.cli.commands.keys:keys", "The encryption keys in use, and how to replace them.", _SECRETS),
     "token": Entry("libs.cli.commands.token:token", "Issue, list and revoke tokens.", _SECRETS),
     "gateway": Entry("libs.cli.commands.gateway:gateway", "Run, reload and watch gateways.", _GATEWAYS),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import psycopg
 import pytest
 
 from demo.__main__ import CHAT, CONFIG
@@ -24,6 +25,7 @@ from demo.stage import Answer, call, eventually
 from tests.e2e.bus_tap import Tap, tapped
 from tests.e2e.conftest import System, running
 from tests.e2e.secrets_search import Search
+from tests.engines import PostgresEngine
 
 VARIABLES = "/v1/config-variables"
 
@@ -70,13 +72,24 @@ class Witness:
 
 
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[System, Tap, Witness]]:
+def older(postgres_server: PostgresEngine) -> Iterator[str]:
+    """A database with a table of older plaintext rows: the one place where their values may be in clear."""
+    with postgres_server.database() as database:
+        with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
+            connection.execute(
+                "CREATE TABLE config_variables (name text, value text, description text, sensitive boolean)"
+            )
+        yield database.admin_dsn
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: str) -> Iterator[tuple[System, Tap, Witness]]:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     witness = Witness()
     watcher = threading.Thread(target=witness.watch)
-    for system in running(tmp_path):
+    for system in running(tmp_path, KEEPTRUSTS_LEGACY_POSTGRES_DSN=older):
         state = json.loads((system.stage.home / "state.json").read_text())
         with tapped(system.stage.home / "identities", state["nats_url"]) as tap:
             watcher.start()
@@ -232,6 +245,42 @@ def envoy_admin(path: str) -> bytes:
     return answer
 
 
+def older_rows(system: System, canaries: Canaries, witness: Witness, older: str) -> None:
+    """Rows of an earlier system: used in place, taken over by each kind of change, refused, imported."""
+    rows = {name: canaries.new(f"older row: {name}") for name in ("READ", "PATCHED", "ROTATED", "GONE", "MIGRATED")}
+    bad = {name: canaries.new(f"older row: {name}") for name in ("bad/name", "TWICE", "TOLD")}
+    with psycopg.connect(older, autocommit=True) as connection:
+        insert = "INSERT INTO config_variables VALUES (%s, %s, %s, true)"
+        both = [*rows.items(), *bad.items(), ("TWICE", canaries.new("older row: TWICE again"))]
+        described = [(name, value, f"it is {value}" if name == "TOLD" else "") for name, value in both]
+        connection.cursor().executemany(insert, described)
+    assert rows["READ"] in json.dumps(system.http("POST", "/v1/machine/resolve", {"references": ["READ"]}).body)
+    for path in ("?limit=500", "?legacy=true", "/READ", "/READ/history", "/TOLD", "/TWICE"):
+        witness.heard(system.http("GET", f"{VARIABLES}{path}"))
+    assert witness.heard(system.create("READ", canaries.new("create over an older row"))).status == 409
+    assert witness.heard(system.http("PATCH", f"{VARIABLES}/PATCHED", {"description": "d"})).status == 200
+    rotated = {"value": canaries.new("rotate an older row")}
+    assert witness.heard(system.http("POST", f"{VARIABLES}/ROTATED/rotate", rotated)).status == 200
+    assert witness.heard(system.http("DELETE", f"{VARIABLES}/GONE")).status == 204
+    assert witness.heard(system.http("PATCH", f"{VARIABLES}/TOLD", {"description": "d"})).status == 404
+    witness.answers += system.kt("legacy", "migrate", "MIGRATED", "--yes").encode()
+    for words in (("legacy", "status"), ("doctor",)):
+        witness.answers += system.kt(*words, "--output", "json").encode()
+    values = [canaries.new("import from dotenv"), canaries.new("import of a bad line"), canaries.new("import twice")]
+    text = "IMPORTED='{0}'\nbad/line='{1}'\nDOUBLE='{2}'\nDOUBLE='{2}x'\n{1}\n".format(*values)
+    for again in (("--dry-run",), (), ("--on-conflict", "rotate")):
+        printed = system.kt("legacy", "import", "-", "--format", "dotenv", *again, stdin=text, code=1)
+        witness.answers += printed.encode()
+    broken = f'name,value\nCSV,{canaries.new("import from CSV")}\nOPEN,"{canaries.new("import of an open quote")}'
+    witness.answers += system.kt("legacy", "import", "-", "--format", "csv", stdin=broken, code=2).encode()
+
+    def left() -> set[str]:
+        with psycopg.connect(older, autocommit=True) as connection:
+            return {row[0] for row in connection.execute("SELECT name FROM config_variables").fetchall()}
+
+    eventually(lambda: left() == {"READ", *bad}, "rows that were taken over are deleted")
+
+
 def crash(system: System, canaries: Canaries, witness: Witness) -> None:
     """kill -9 of the services a value passes, while it passes."""
     for victim in ("keys", "command", "api"):
@@ -265,7 +314,7 @@ def is_ready(system: System) -> bool:
         return False
 
 
-def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness], tmp_path: Path) -> None:
+def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness], older: str, tmp_path: Path) -> None:
     system, tap, witness = watched
     canaries, config_dumps = Canaries(), bytearray()
     shown = canaries.new("not sensitive")
@@ -273,6 +322,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     assert system.http("GET", f"{VARIABLES}/SHOWN").body["value"] == shown
     good_requests(system, canaries, witness)
     bad_requests(system, canaries, witness)
+    older_rows(system, canaries, witness, older)
     gateway_requests(system, canaries, witness, config_dumps)
     crash(system, canaries, witness)
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()

@@ -10,7 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo.stage import eventually
+from demo.__main__ import CHAT, CONFIG
+from demo.provider import Provider
+from demo.stage import call, eventually
 from tests.e2e.conftest import System, running
 from tests.engines import PostgresEngine
 
@@ -124,3 +126,84 @@ def test_older_rows_are_used_where_they_lie_until_they_are_changed(old: Old) -> 
         "updated",
         "resolved",
     ]
+
+
+def counts(printed: str) -> dict[str, int]:
+    found: dict[str, int] = json.loads(printed)["counts"]
+    return found
+
+
+def test_rows_are_imported_from_files_and_tables_once_through_the_api(old: Old, tmp_path: Path) -> None:
+    system = old.system
+    csv_file = tmp_path / "keys.csv"
+    csv_file.write_text('name,value,description,sensitive\nIMP.CSV,"line 1\nline 2",from a file,no\nIMP/BAD,x,,\n')
+    assert counts(system.kt("legacy", "import", str(csv_file), "--dry-run", "-o", "json", code=1)) == {
+        "to create": 1,
+        "failed": 1,
+    }
+    for ending in ("created", "unchanged"):
+        printed = system.kt("legacy", "import", str(csv_file), "-o", "json", code=1)
+        assert counts(printed) == {ending: 1, "failed": 1}
+    shown = system.http("GET", f"{VARIABLES}/IMP.CSV").body
+    assert (shown["value"], shown["description"]) == ("line 1\nline 2", "from a file")
+
+    def dotenv(text: str, policy: str, code: int = 0) -> dict[str, int]:
+        words = ("legacy", "import", "-", "--format", "dotenv", "--on-conflict", policy, "-o", "json")
+        return counts(system.kt(*words, stdin=text, code=code))
+
+    assert dotenv("export IMP_ENV='plain $1'", "fail") == {"created": 1}
+    assert dotenv("IMP_ENV=plain-2", "fail", code=1) == {"failed": 1}
+    assert [dotenv("IMP_ENV=plain-2", "rotate") for _ in range(2)] == [{"rotated": 1}, {"unchanged": 1}]
+    assert old.resolved("IMP_ENV") == {"IMP_ENV": ("plain-2", 2)}
+
+    old.execute("CREATE TABLE imported (name text, value bytea, description text, sensitive boolean)")
+    old.execute("INSERT INTO imported VALUES ('IMP_TABLE', 'plain-3', 'd', false), ('IMP_NULL', NULL, '', true)")
+    address = tmp_path / "database-url"
+    address.write_text(f"{old.dsn}\n")
+    words = ("legacy", "import", str(address), "--format", "postgresql", "--table", "imported")
+    assert counts(system.kt(*words, "-o", "json", code=1)) == {"created": 1, "failed": 1}
+    assert system.http("GET", f"{VARIABLES}/IMP_TABLE").body["value"] == "plain-3"
+    failed = json.loads(system.kt(*words, "-o", "json", code=1))["items"][0]
+    assert (failed["place"], failed["name"], failed["code"]) == ("row 1", "IMP_NULL", "invalid_request")
+
+
+def test_what_is_left_is_counted_and_taken_over_on_demand(old: Old) -> None:
+    for number in range(5):
+        row = (f"LEFT_{number}", f"plain-left-{number}", "", True)
+        old.execute("INSERT INTO config_variables VALUES (%s, %s, %s, %s)", *row)
+    assert json.loads(old.system.kt("legacy", "status", "-o", "json"))["left"] == 5
+    assert "5 plaintext rows are left" in old.system.kt("doctor")
+    assert "LEFT_0" in old.system.kt("vars", "list", "--legacy")
+    assert counts(old.system.kt("legacy", "migrate", "LEFT_0", "--yes", "-o", "json")) == {"taken over": 1}
+    assert counts(old.system.kt("legacy", "migrate", "--all", "--yes", "-o", "json")) == {"taken over": 4}
+    eventually(lambda: not any(name.startswith("LEFT_") for name in old.names()), "the rows are deleted")
+    assert old.resolved("LEFT_3") == {"LEFT_3": ("plain-left-3", 1)}
+    assert old.system.http("GET", "/v1/legacy-rows").body["waiting"] == 0
+
+
+def test_a_gateway_serves_with_a_row_and_goes_on_when_it_is_taken_over(old: Old) -> None:
+    provider = Provider("gateway-key-1", "gateway-key-2")
+    old.execute("INSERT INTO config_variables VALUES ('GATEWAY_KEY', 'gateway-key-1', '', true)")
+    config = old.system.stage.home.parent / "policy-config.yaml"
+    config.write_text(CONFIG.format(url=provider.url, store="GATEWAY_KEY"))
+    started = old.system.stage.start(
+        "gateway", "run", "--listen", "127.0.0.1:0", "--policy-config", str(config), until="ready "
+    )
+    gateway = started.split()[1]
+    client = old.system.kt("token", "issue", "--role", "client", "--name", "c1", "--ttl", "1h").strip()
+    target = f"{gateway}/v1/chat/completions"
+
+    def adopted(version: int) -> bool:
+        (served,) = old.system.http("GET", "/v1/gateways").body["items"][0]["targets"]
+        return bool(served["version"] == version)
+
+    assert call("POST", target, client, CHAT).status == 200
+    assert old.system.http("PATCH", f"{VARIABLES}/GATEWAY_KEY", {"description": "d"}).body["version"] == 1
+    eventually(lambda: adopted(1), "the gateway uses the sealed version")
+    assert call("POST", target, client, CHAT).status == 200
+    assert old.system.http("POST", f"{VARIABLES}/GATEWAY_KEY/rotate", {"value": "gateway-key-2"}).status == 200
+    eventually(lambda: adopted(2), "the gateway uses the new value")
+    assert call("POST", target, client, CHAT).status == 200
+    assert provider.seen["gateway-key-1"] == 2
+    assert provider.seen["gateway-key-2"] == 1
+    provider.close()

@@ -12,6 +12,9 @@ from libs.cli.base import KtGroup, pass_session
 from libs.cli.client import HttpClient
 from libs.cli.discovery import connect
 from libs.cli.documents import print_json
+from libs.cli.importing.found import Found
+from libs.cli.importing.importer import ENDINGS, PLANNED, Importer, OnConflict, planner
+from libs.cli.importing.source import FORMATS, POSTGRESQL, Source, read_address, read_file
 from libs.cli.older_rows import OlderRows, names_left, older_rows
 from libs.cli.outcomes import Outcome, Outcomes, report_outcomes
 from libs.cli.progress import Progress
@@ -67,6 +70,82 @@ def migrate(session: Session, names: Sequence[str], every: bool, yes: bool) -> i
             outcomes.add(_take_over(client, name))
     report_outcomes(session, outcomes, nothing="No older plaintext row is left that could be taken over.")
     return Exit.FAILED if outcomes.failed else Exit.OK
+
+
+@legacy.command(
+    "import",
+    examples=(
+        "kt legacy import secrets.csv --dry-run",
+        "kt legacy import .env --on-conflict skip",
+        "kt legacy import postgresql://app@db.example.com/app --ask-password",
+        "kt legacy import database-url.txt --format postgresql",
+        "vault-dump | kt legacy import - --format csv",
+    ),
+)
+@click.argument("source", metavar="FILE|-|postgresql://...")
+@click.option(
+    "--format", "kind", type=click.Choice(FORMATS), metavar="|".join(FORMATS), help="Else told by the name."
+)
+@click.option("--table", default="config_variables", show_default=True, metavar="TABLE", help="Of a database.")
+@click.option("--ask-password", is_flag=True, help="Ask for the password of the database.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "skip", "rotate"]),
+    metavar="fail|skip|rotate",
+    default="fail",
+    show_default=True,
+    help="When a variable of that name has another value.",
+)
+@click.option(
+    "--sensitive/--no-sensitive", default=True, show_default=True, help="For rows that do not say whether they are."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Check the rows and names, and say what would be done. Values are not sent."
+)
+@pass_session
+def import_(
+    session: Session,
+    *,
+    source: str,
+    kind: str | None,
+    table: str,
+    ask_password: bool,
+    on_conflict: OnConflict,
+    sensitive: bool,
+    dry_run: bool,
+) -> int:
+    """Load variables from a CSV or dotenv file, or from a table in PostgreSQL.
+
+    CSV has a header with name and value, and if wanted description and sensitive. Values are read as they stand;
+    nothing in them is expanded. A table is read at a URL without its password, or with --format postgresql at the
+    whole URL that a file holds. The source stays as it is.
+
+    An import that is repeated, or goes on after it was stopped, changes nothing that is done. Exits with 1 when a row
+    failed; the others are imported.
+    """
+    given = Source.of(source, kind)
+    rows = (
+        _table_rows(given, table, sensitive=sensitive, ask_password=ask_password)
+        if given.kind == POSTGRESQL
+        else read_file(given, sensitive=sensitive)
+    )
+    client = connect(session)
+    take = planner(client, on_conflict) if dry_run else Importer(client, on_conflict).take
+    outcomes = Outcomes(PLANNED if dry_run else ENDINGS)
+    try:
+        with Progress("importing") as progress:
+            for number, row in enumerate(rows, 1):
+                progress.step(f"importing {number} of {len(rows)}")
+                outcomes.add(take(row))
+    finally:
+        report_outcomes(session, outcomes, nothing="There is no row in it.")
+    return Exit.FAILED if outcomes.failed else Exit.OK
+
+
+def _table_rows(source: Source, table: str, *, sensitive: bool, ask_password: bool) -> Sequence[Found]:
+    from libs.cli.importing.table import table_rows  # noqa: PLC0415  help must not wait for the driver
+
+    return table_rows(read_address(source), table, sensitive=sensitive, ask_password=ask_password)
 
 
 def _take_over(client: HttpClient, name: str) -> Outcome:

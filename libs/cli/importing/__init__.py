@@ -1,0 +1,1 @@
+"""Loading config variables from files and tables of an earlier system."""
