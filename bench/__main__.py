@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import (
+    access_log,
     creates,
     gateway_throughput,
     master_rotation,
@@ -42,6 +43,7 @@ _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
     "resolve_batches": resolve_batches.measure,
     "rotation": rotation.measure,
     "gateway_throughput": gateway_throughput.measure,
+    "access_log": access_log.measure,
 }
 _ALONE: Mapping[str, Callable[[], Record]] = {
     "projector": _projector,
@@ -54,6 +56,7 @@ NAMES = (
     "resolve_batches",
     "rotation",
     "gateway_throughput",
+    "access_log",
     "projector",
     "second_start",
     "memory",

@@ -33,7 +33,7 @@ policies:
     audit-logger:
       immutable: true
       retention_days: 365
-      log_all_access: true
+      log_all_access: {log}
 """
 
 
@@ -49,14 +49,15 @@ class Gateway:
 
 
 @contextmanager
-def gateway(system: System, name: str, *, watch: bool) -> Iterator[Gateway]:
-    """A gateway of its own for one figure; with ``watch`` its provider remembers keys and times."""
+def gateway(system: System, name: str, *, watch: bool, log: bool) -> Iterator[Gateway]:
+    """A gateway of its own for one figure; with ``watch`` its provider remembers keys and times, with ``log`` every
+    request goes on record."""
     variable = f"{name}_KEY".upper().replace("-", "_")
     system.create(variable)
     policy = system.stage.home.parent / f"{name}.yaml"
     with Worker("upstream") as upstream:
         port = upstream.ask("start", watch=watch)
-        policy.write_text(POLICY.format(url=f"http://127.0.0.1:{port}", store=variable))
+        policy.write_text(POLICY.format(url=f"http://127.0.0.1:{port}", store=variable, log=str(log).lower()))
         options = ("--listen", "127.0.0.1:0", "--name", name, "--policy-config", str(policy))
         url = system.stage.start("gateway", "run", *options, until="ready ").split()[1]
         yield Gateway(url, variable, system.token("client", name), policy, upstream)

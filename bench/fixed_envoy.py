@@ -57,11 +57,11 @@ def fixed_envoy(policy: Path, auth: ClientTokens, key: str, directory: Path) -> 
 def _configuration(policy: Path, auth: ClientTokens, key: str, directory: Path, port: int) -> Json:
     plan = plan_routes(parse_config(policy.read_bytes(), {}))
     document = bootstrap("fixed", "127.0.0.1", port, Sockets.under(directory))
-    del document["dynamic_resources"]
+    del document["dynamic_resources"], document["layered_runtime"]
     static = document["static_resources"]
     (manager,) = static["listeners"][0]["filter_chains"][0]["filters"]
     config = manager["typed_config"]
-    del config["rds"]
+    del config["rds"], config["access_log"]
     config["route_config"] = route_configuration(plan)
     delivered = client_filters(auth)
     config["http_filters"] = [delivered.get(entry["name"], entry) for entry in config["http_filters"]]

@@ -27,7 +27,7 @@ def measure(system: System, rounds: int = 11, seconds: float = 1.0) -> Record:
     auth = ClientTokens("default", json.dumps(system.ask("GET", "/v1/client-keys")))
     with (
         tempfile.TemporaryDirectory(prefix="kt-bench-") as folder,
-        gateway(system, "bench-throughput", watch=False) as proxy,
+        gateway(system, "bench-throughput", watch=False, log=False) as proxy,
         fixed_envoy(proxy.policy, auth, new_key(), Path(folder)) as fixed_url,
         Worker("http") as client,
     ):

@@ -31,6 +31,8 @@ class Load:
 
     numbers: Iterator[int]
     statuses: Counter[int] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    """Seconds from when a request was due, not from when it was sent: a client that waits is not to hide a delay."""
 
     def next_request(self) -> bytes:
         return self.request.replace(PLACE, b"%08d" % next(self.numbers))
@@ -58,6 +60,8 @@ class Connection(asyncio.Protocol):
         if size is None or len(self._received) < size:
             return
         self._load.statuses[int(self._received[9:12])] += 1
+        if self._load.interval:
+            self._load.latencies.append(self._loop.time() - self._due)
         self._received = self._received[size:]
         self._waits = False
         self._due += self._load.interval

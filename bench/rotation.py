@@ -25,7 +25,7 @@ _OK = "200"
 def measure(system: System, rounds: int = 3, rotations: int = ROTATIONS) -> Record:
     measured: list[Round] = []
     statuses: Counter[str] = Counter()
-    with gateway(system, "bench-rotation", watch=True) as proxy, Worker("http") as client:
+    with gateway(system, "bench-rotation", watch=True, log=True) as proxy, Worker("http") as client:
         to = chat_request(proxy.url, proxy.client_token)
         client.ask("begin", **to, connections=CONNECTIONS, rate=RATE)
         for number in range(rounds):

@@ -28,6 +28,15 @@ from libs.common.events.gateway import (
     GatewayVersionAdopted,
     TargetReference,
 )
+from libs.common.events.gateway_access import (
+    GatewayAccessLogEnded,
+    GatewayAccessLogStarted,
+    GatewayRequestFailed,
+    GatewayRequestServed,
+    GatewayRequestsRefused,
+    GatewayRequestsUnrecorded,
+    RefusedFrom,
+)
 from libs.common.events.git_token import (
     GitTokenCreated,
     GitTokenDeleted,
@@ -80,6 +89,8 @@ def _git_token(version: int = 0) -> Resource:
 
 
 _GATEWAY = Resource("gateway", "keeptrusts-proxy")
+_EPOCH = "01936c2f-7c00-7a3e-8b1a-2f6d5e4c3b2a"
+_FIRST_AT, _LAST_AT = "2026-11-23T07:39:00.000000Z", "2026-11-23T07:39:03.192164Z"
 _WEBHOOK = Resource("webhook", "8b0f2f7e-3c39-5d0f-9a51-5c1c5e3a7d10")
 _URL = "https://receiver.example.com/keeptrusts"
 _DELIVERY = (
@@ -120,6 +131,34 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
     (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
+    (
+        GatewayAccessLogStarted(_EPOCH, 1, "all", "01936c2e-1a00-7d4f-8c2b-3f7e6d5c4b3a", previous_ended=True),
+        _GATEWAY,
+    ),
+    (
+        GatewayRequestServed(
+            _EPOCH, 2, "openai-primary", "store", "OPENAI_API_KEY", 2, 2, 200, 812_345, 512, 2048, "01936c2f-8a11"
+        ),
+        _GATEWAY,
+    ),
+    (
+        GatewayRequestFailed(
+            *(_EPOCH, 3, "provider_unauthorized", "openai-primary", "store", "OPENAI_API_KEY", 2, 1, 401),
+            *(91_204, 512, 164, "01936c2f-8a11"),
+        ),
+        _GATEWAY,
+    ),
+    (
+        GatewayRequestsRefused(
+            _EPOCH, 4, "unauthenticated", 41, _FIRST_AT, _LAST_AT, (RefusedFrom("192.0.2.99", 40),), elsewhere=1
+        ),
+        _GATEWAY,
+    ),
+    (
+        GatewayRequestsUnrecorded(_EPOCH, 5, "queue_full", 12, exact=True, first_at=_FIRST_AT, last_at=_LAST_AT),
+        _GATEWAY,
+    ),
+    (GatewayAccessLogEnded(_EPOCH, 6, served=1, failed=1, refused=41, unrecorded=12), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
     (TokenRevoked("gateway", "keeptrusts-proxy", 1795419543), Resource("token", "01936c2f-8a10")),
     (

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from bench.http_client import Run, start
+from bench.record import percentile
 from bench.worker import serve
 
 _numbers = itertools.count()
@@ -24,6 +25,17 @@ async def load(host: str, port: int, request: str, connections: int, seconds: fl
     return {"per_second": statuses.total() / (time.perf_counter() - began), "statuses": dict(statuses)}
 
 
+async def offer(
+    host: str, port: int, request: str, *, connections: int, rate: float, seconds: float
+) -> dict[str, Any]:
+    """Send ``rate`` requests a second for so long; their statuses, and p50 and p99 of their times in milliseconds."""
+    raw = base64.b64decode(request)
+    run = await start(host, port, raw, connections=connections, seconds=seconds, rate=rate)
+    statuses = await run.end()
+    times = [latency * 1000 for latency in run.load.latencies]
+    return {"statuses": dict(statuses), "p50_ms": percentile(times, 50), "p99_ms": percentile(times, 99)}
+
+
 async def begin(host: str, port: int, request: str, connections: int, rate: float) -> None:
     """Send ``rate`` requests a second until :func:`end`."""
     raw = base64.b64decode(request)
@@ -37,7 +49,7 @@ async def end() -> dict[int, int]:
     return dict(await run.end())
 
 
-TASKS: dict[str, Any] = {"load": load, "begin": begin, "end": end}
+TASKS: dict[str, Any] = {"load": load, "offer": offer, "begin": begin, "end": end}
 
 if __name__ == "__main__":
     serve(TASKS)

@@ -28,7 +28,8 @@ def _check(value: Any) -> None:
         for key, item in value.items():
             if not isinstance(key, str) or not key.isascii():
                 raise ValueError("keys in canonical JSON are ASCII text")
-            if type(item) is not str:  # most of them are
+            kind = type(item)  # a comparison of types decides nearly always, at a fifth of the cost
+            if kind is not str and (kind is not int or not -_MAX_EXACT_INTEGER <= item <= _MAX_EXACT_INTEGER):
                 _check(item)
     elif isinstance(value, list | tuple):
         for item in value:

@@ -121,6 +121,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.gw.v1.*.*.resolve",
                 "kt.gw.v1.*.*.bootstrap",
                 "kt.gw.v1.*.*.report",
+                "kt.gw.v1.*.*.access",
             ),
             publish=(
                 "kt.keys.v1.open",

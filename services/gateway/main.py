@@ -24,6 +24,8 @@ from libs.common.secret import Secret
 from libs.common.settings import secret_from_environment
 from services.gateway.adapters.config_file import ConfigFile
 from services.gateway.adapters.control_http import ControlServer, control_app
+from services.gateway.adapters.envoy.access_counts import EnvoyAccessCounts
+from services.gateway.adapters.envoy.access_log import AccessLogService
 from services.gateway.adapters.envoy.bootstrap import bootstrap
 from services.gateway.adapters.envoy.process import EnvoyProcess, envoy_command
 from services.gateway.adapters.envoy.runner import drain, until_ready
@@ -37,18 +39,22 @@ from services.gateway.adapters.home import (
     write_json,
 )
 from services.gateway.adapters.optional_system import OptionalSystem
+from services.gateway.application.access_log import AccessLog
 from services.gateway.application.background import Background
 from services.gateway.application.client_keys import follow_client_keys
 from services.gateway.application.control import ControlAccess
+from services.gateway.application.losses import LossWatch
 from services.gateway.domain.client_auth import Anonymous, ClientAuth, ClientKey, ClientTokens, checked_client_key
 from services.gateway.domain.config import GatewayConfig
 from services.gateway.domain.references import ReferenceKind
-from services.gateway.parts import Link, Parts
+from services.gateway.parts import Link, Parts, Places
 from services.gateway.settings import GatewaySettings, local_url
 
 log = logging.getLogger(__name__)
 
 STATE_FILE: Final = "gateway.json"
+FINISH_S: Final = 5.0
+"""How long a stopping gateway tries to put its last records on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,7 @@ async def _run(
         runtime = stack.enter_context(runtime_directory())
         background = Background()
         stack.push_async_callback(background.close)
-        parts = Parts(settings, source, runtime, background, link)
+        parts = Parts(settings, source, Places(home, runtime), background, link)
         stack.push_async_callback(parts.system.close)
         auth, made = await _client_auth(settings, config, parts.system)
         access = ControlAccess(new_control_token(home), parts.token_verifier())
@@ -168,9 +174,10 @@ async def _serving(
     host, port = settings.address()
     port = claim_port(host, port)
     write_json(parts.bootstrap_file, bootstrap(settings.name, host, port, parts.sockets))
-    xds = XdsServer(parts.cache, parts.sockets.xds)
-    server = ControlServer(control, parts.sockets.control)
     process = EnvoyProcess(envoy_command(parts.bootstrap_file, settings.concurrency))
+    xds = XdsServer(parts.cache, AccessLogService(parts.access, lambda: process.restarts), parts.sockets.xds)
+    server = ControlServer(control, parts.sockets.control)
+    losses = LossWatch(parts.access, EnvoyAccessCounts(parts.admin, process))
     async with AsyncExitStack() as stack:
         await xds.start()
         stack.push_async_callback(xds.stop)
@@ -180,8 +187,17 @@ async def _serving(
         await process.start()
         stack.push_async_callback(process.stop)
         await until_ready(start, process, parts.admin)
+        parts.background.start(parts.access.run())
+        parts.background.start(losses.run())
+        stack.push_async_callback(_finish, parts.access, losses)
         stack.push_async_callback(drain, parts.admin, settings.drain_seconds)
         yield local_url(host, port)
+
+
+async def _finish(access: AccessLog, losses: LossWatch) -> None:
+    """What the proxy told last, and what it could not tell, goes on record while it still runs."""
+    await losses.settle()
+    await access.finish(FINISH_S)
 
 
 def main() -> None:

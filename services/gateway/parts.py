@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from libs.common.clock import SystemClock
+from libs.common.ids import Uuid7Factory
 from libs.common.secret import Secret
 from services.gateway.adapters.api_client import ApiClient
 from services.gateway.adapters.config_file import ConfigFile
@@ -16,9 +19,11 @@ from services.gateway.adapters.envoy.admin import Admin
 from services.gateway.adapters.envoy.bootstrap import Sockets
 from services.gateway.adapters.envoy.clusters import find_ca_bundle
 from services.gateway.adapters.envoy.data_plane import EnvoyDataPlane
+from services.gateway.adapters.envoy.names import CONTROL_CLUSTER
 from services.gateway.adapters.envoy.xds_cache import XdsCache
-from services.gateway.adapters.home import find_system
+from services.gateway.adapters.home import EpochFile, find_system
 from services.gateway.adapters.optional_system import LinkedSystem, OptionalSystem, needs_system
+from services.gateway.application.access_log import AccessLog
 from services.gateway.application.background import Background
 from services.gateway.application.gateway import Gateway
 from services.gateway.application.keyring import Keyring
@@ -27,8 +32,18 @@ from services.gateway.application.rotation import PendingChanges, RotationFollow
 from services.gateway.domain.client_auth import ClientAuth
 from services.gateway.settings import GatewaySettings
 
+EPOCH_FILE: Final = "access-log.json"
+
 Link = Callable[[ChangeListener], LinkedSystem]
 """Makes the connection to the system; it tells the listener what changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """``home`` is the gateway's own and stays, ``runtime`` is for sockets and goes with the process."""
+
+    home: Path
+    runtime: Path
 
 
 class Parts:
@@ -38,20 +53,29 @@ class Parts:
         self,
         settings: GatewaySettings,
         source: ConfigFile,
-        runtime: Path,
+        places: Places,
         background: Background,
         link: Link | None,
     ) -> None:
         self._settings = settings
         self._source = source
         self._link_for_tests = link
+        self.background = background
         self.clock = SystemClock()
         self.changes = PendingChanges()
         self.keyring = Keyring(self.clock)
         self.system = OptionalSystem(self._link, background.start)
+        self.access = AccessLog(
+            sink=self.system,
+            epochs=EpochFile(places.home / EPOCH_FILE),
+            history_of=self.keyring.history_of,
+            clock=self.clock,
+            new_epoch=Uuid7Factory(self.clock).new,
+            control=CONTROL_CLUSTER,
+        )
         self.keys = KeySources(EnvironmentKeys(os.environ), self.system)
-        self.sockets = Sockets.under(runtime)
-        self.bootstrap_file = runtime / "envoy.json"
+        self.sockets = Sockets.under(places.runtime)
+        self.bootstrap_file = places.runtime / "envoy.json"
         self.cache = XdsCache()
         self.admin = Admin(self.sockets.admin)
         self.data_plane = EnvoyDataPlane(self.cache, self.admin, find_ca_bundle(settings.ca_bundle))
@@ -66,6 +90,7 @@ class Parts:
             data_plane=self.data_plane,
             reporter=self.system,
             keyring=self.keyring,
+            access=self.access,
             clock=self.clock,
         )
 

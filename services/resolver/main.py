@@ -14,13 +14,16 @@ from libs.common.ids import Uuid7Factory
 from libs.common.postgres import open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.protocol import resolver
+from libs.common.protocol.gateway_access import GATEWAY_ACCESS
 from libs.common.protocol.tokens import LIST_TOKENS, REVOCATIONS
 from libs.common.service import Service, run_service
+from services.resolver.adapters.chains import StreamChains
 from services.resolver.adapters.current_state import StreamState
 from services.resolver.adapters.keys import BusKeyService, BusLegacyRows
 from services.resolver.adapters.read_model import ReadModel, SecretsProjection
 from services.resolver.adapters.reports import BusClientKeys, StreamReports
 from services.resolver.adapters.tokens_model import TokenReads, TokensProjection
+from services.resolver.application.gateway_access import GatewayAccess
 from services.resolver.application.gateways import Gateways
 from services.resolver.application.listing import Listing
 from services.resolver.application.queries import Queries
@@ -61,6 +64,8 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
         service.rpc.serve(resolver.GATEWAYS, gateways.list)
         service.rpc.serve(resolver.GATEWAY_BOOTSTRAP, gateways.bootstrap)
         service.rpc.serve(resolver.GATEWAY_REPORT, gateways.report)
+        requests = GatewayAccess(StreamChains(service.nc, access), ids)
+        service.rpc.serve(GATEWAY_ACCESS, requests.record, direct=True)
         service.rpc.serve(LIST_TOKENS, tokens.list)
         service.rpc.serve(REVOCATIONS, tokens.revocations)
         service.background += [current.follow, runner.run, token_runner.run]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,3 +236,38 @@ def test_two_starts_of_one_home_and_two_homes(system: System, own_system: System
     own_system.create("ONLY_HERE", "x")
     assert system.http("GET", "/v1/config-variables/ONLY_HERE").status == 404
     eventually(lambda: own_system.http("GET", "/v1/config-variables/ONLY_HERE").status == 200, "it is there")
+
+
+def test_every_request_through_a_gateway_is_on_record(system: System, provider: Provider, tmp_path: Path) -> None:
+    provider.accepted = {"sk-logged"}
+    system.create("LOGGED_KEY", "sk-logged")
+    config = tmp_path / "policy-config.yaml"
+    config.write_text(ENV_CONFIG.format(url=provider.url).replace("env: OPENAI_API_KEY", "store: LOGGED_KEY"))
+    run = ("gateway", "run", "--name", "logged", "--listen", "127.0.0.1:0", "--policy-config", str(config))
+    gateway = system.stage.start(*run, until="ready ").split()[1]
+    client = system.kt("token", "issue", "--role", "client", "--name", "search-team", "--ttl", "1h").strip()
+    body = {"model": "gpt-4o-mini", "messages": []}
+    for _ in range(5):
+        assert call("POST", f"{gateway}/v1/chat/completions", client, body).status == 200
+    provider.accepted = set()
+    assert call("POST", f"{gateway}/v1/chat/completions", client, body).status == 401
+    assert call("POST", f"{gateway}/v1/chat/completions", "nobody", body).status == 401
+    eventually(
+        lambda: bool(found(system, "gateway=logged AND actor=search-team AND outcome=failure")), "recorded", 30
+    )
+    process = system.stage.processes.pop()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    (ended,) = found(system, "gateway=logged AND action=end_log")
+    records = found(system, f"correlation={ended['epoch']}")
+    assert [record["sequence"] for record in reversed(records)] == list(range(1, 10))
+    assert (ended["served"], ended["failed"], ended["refused"], ended["unrecorded"]) == (5, 1, 1, 0)
+    (failed,) = found(system, "gateway=logged AND actor=search-team AND outcome=failure")
+    what = ("reason", "target", "reference", "version", "earliest_version", "status")
+    assert [failed[name] for name in what] == ["provider_unauthorized", "openai-primary", "LOGGED_KEY", 1, 1, 401]
+
+
+def found(system: System, filter_: str) -> list[dict[str, Any]]:
+    """The details of the events that a filter finds, newest first."""
+    log = json.loads(system.kt("events", "list", "--filter", filter_, "--limit", "50", "--output", "json"))
+    return [event["data"]["detail"] for event in log["items"]]

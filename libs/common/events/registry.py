@@ -18,6 +18,7 @@ _WIRE_NAME = re.compile(r"kt\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*")
 Detail = dict[str, Any]
 Upcaster = Callable[[Detail], Detail]
 _Model = TypeVar("_Model", bound=type[Any])
+_SCALARS = frozenset({str, int, bool})
 
 
 class UnknownEventType(Exception):
@@ -127,6 +128,8 @@ class EventRegistry:
 
 def _plain(value: Any) -> Any:
     """As ``asdict`` does it, without its deep copies of what can't be changed."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import socket
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,9 @@ import orjson
 
 from libs.common.errors import KtError
 from libs.common.secret import Secret
+from services.gateway.domain.access import Epoch
+
+log = logging.getLogger(__name__)
 
 CONTROL_FILE: Final = "control.token"
 _ENTROPY_BYTES: Final = 32
@@ -91,6 +96,26 @@ def find_system(home: Path, api_url: str, token: Secret | None) -> tuple[str, Se
         with contextlib.suppress(OSError):
             token = Secret((home / "admin.token").read_bytes().strip())
     return url, token or None
+
+
+class EpochFile:
+    """The last epoch of the gateway's access log, kept in its home. Losing the file loses no record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def last(self) -> Epoch | None:
+        try:
+            known = orjson.loads(self._path.read_bytes())
+            return Epoch(str(uuid.UUID(known["epoch"])), ended=known["ended"] is True)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def keep(self, epoch: Epoch) -> None:
+        try:
+            write_json(self._path, {"epoch": epoch.id, "ended": epoch.ended})
+        except OSError as error:
+            log.warning("gateway.epoch_not_kept", extra={"reason": error.strerror})
 
 
 def new_client_key() -> Secret:

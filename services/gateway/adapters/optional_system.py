@@ -7,12 +7,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from libs.common.errors import KtError
+from services.gateway.application.access_log import AccessSink, Batch
 from services.gateway.application.ports import ChangeFeed, KeySource, Report, Reporter
 from services.gateway.domain.client_auth import ClientTokens
 from services.gateway.domain.references import Purpose, Reference, Resolution
 
 
-class LinkedSystem(KeySource, ChangeFeed, Reporter, Protocol):
+class LinkedSystem(KeySource, ChangeFeed, Reporter, AccessSink, Protocol):
     """A system that can be reached."""
 
     async def client_tokens(self) -> ClientTokens:
@@ -47,6 +48,11 @@ class OptionalSystem:
             self._background(self._system.run())
         return self._system
 
+    @property
+    def known(self) -> bool:
+        """Has anything needed the system yet?"""
+        return self._system is not None
+
     async def resolve(self, references: Sequence[Reference], purpose: Purpose) -> Sequence[Resolution]:
         return await self.linked().resolve(references, purpose)
 
@@ -57,6 +63,9 @@ class OptionalSystem:
     def report(self, report: Report) -> None:
         if self._system is not None:
             self._system.report(report)
+
+    async def record_access(self, batch: Batch) -> int:
+        return await self.linked().record_access(batch)
 
     async def close(self) -> None:
         if self._system is not None:

@@ -16,8 +16,10 @@ from libs.common.protocol.resolver import GATEWAY_BOOTSTRAP, GatewayBootstrap
 from libs.common.secret import Secret
 from services.gateway.adapters.api_client import ApiClient
 from services.gateway.adapters.bus import Bus
+from services.gateway.adapters.bus_access import BusAccess
 from services.gateway.adapters.bus_keys import BusKeys
 from services.gateway.adapters.bus_reports import BusReports
+from services.gateway.application.access_log import Batch
 from services.gateway.application.ports import ChangeListener, Report
 from services.gateway.domain.client_auth import ClientTokens
 from services.gateway.domain.references import Purpose, Reference, Resolution
@@ -29,6 +31,7 @@ class System:
         self._bus = Bus(name, ApiClient(api_url, token), listener, clock)
         self._keys = BusKeys(self._bus)
         self._reports = BusReports(self._bus)
+        self._access = BusAccess(self._bus)
 
     async def resolve(self, references: Sequence[Reference], purpose: Purpose) -> Sequence[Resolution]:
         return await self._keys.resolve(references, purpose)
@@ -38,6 +41,9 @@ class System:
 
     def report(self, report: Report) -> None:
         self._reports.report(report)
+
+    async def record_access(self, batch: Batch) -> int:
+        return await self._access.record_access(batch)
 
     async def client_tokens(self) -> ClientTokens:
         """Raises: KtError when the system can't be asked, or has no keys for client tokens."""

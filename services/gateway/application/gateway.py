@@ -11,6 +11,7 @@ from typing import Final
 
 from libs.common.clock import Clock
 from libs.common.errors import FieldProblem, KtError
+from services.gateway.application.access_log import AccessLog
 from services.gateway.application.keyring import Keyring
 from services.gateway.application.ports import (
     ChangeFeed,
@@ -60,6 +61,7 @@ class Gateway:
         data_plane: DataPlane,
         reporter: Reporter,
         keyring: Keyring,
+        access: AccessLog,
         clock: Clock,
     ) -> None:
         self._name = name
@@ -70,6 +72,7 @@ class Gateway:
         self._data_plane = data_plane
         self._reporter = reporter
         self._keyring = keyring
+        self._access = access
         self._clock = clock
         self._loaded: Loaded | None = None
         self._serving: dict[Reference, int] = {}
@@ -114,7 +117,9 @@ class Gateway:
             # Watched before it is resolved, so that no change falls between the two.
             await self._feed.watch(_stored((*before, *config.references)))
             self._take(await self._keys.resolve(config.references, purpose))
-            await self._data_plane.apply(plan_routes(config), self._keyring.value_of)
+            plan = plan_routes(config)
+            self._access.expect(plan)
+            await self._data_plane.apply(plan, self._keyring.value_of)
         except BaseException:
             self._keyring.keep(before)
             await self._watch_only(before)
@@ -124,6 +129,8 @@ class Gateway:
         self._serving = {ref: version for ref, version in self._serving.items() if ref in self._keyring}
         for reference in config.references:
             self.acknowledged(reference)
+        self._access.record(config.recording)
+        self._data_plane.set_recording(config.recording)
         await self._watch_only(config.references)
         log.info(
             "gateway.config_in_force",
@@ -155,6 +162,7 @@ class Gateway:
         held = self._keyring[reference]
         if not self._data_plane.acknowledged(reference):
             return
+        self._keyring.confirmed(reference)
         if held.value is None:
             self._serving.pop(reference, None)
         else:
@@ -184,6 +192,7 @@ class Gateway:
             loaded_at=self._loaded.at,
             client_auth=self._client_auth,
             data_plane_connected=self._data_plane.connected,
+            access_log=self._access.status(),
             targets=tuple(
                 TargetStatus(target, self._keyring[target.reference], self._data_plane.acknowledged(target.reference))
                 for target in config.targets

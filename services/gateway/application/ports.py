@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from libs.common.secret import Secret
+from services.gateway.domain.access import Recording
 from services.gateway.domain.client_auth import ClientAuth
 from services.gateway.domain.config import GatewayConfig
 from services.gateway.domain.references import Purpose, Reference, Resolution
@@ -76,6 +77,9 @@ class DataPlane(Protocol):
 
     def acknowledged(self, reference: Reference) -> bool:
         """Has the proxy that runs now confirmed the value given last?"""
+
+    def set_recording(self, recording: Recording) -> None:
+        """Which requests the proxy tells of from now on. Returns at once."""
 
     async def set_client_auth(self, auth: ClientAuth) -> None:
         """How requests are authenticated from now on. Open streams are not touched.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.gateway.domain.access import Recording
 from services.gateway.domain.providers import Provider
 from services.gateway.domain.references import Reference
 from services.gateway.domain.upstreams import Upstream
@@ -46,3 +47,9 @@ class GatewayConfig:
     def references(self) -> tuple[Reference, ...]:
         """Each reference once, in the order of the targets."""
         return tuple(dict.fromkeys(target.reference for target in self.targets))
+
+    @property
+    def recording(self) -> Recording:
+        """Failures are put on record whatever the file says."""
+        everything = self.audit_logger is not None and self.audit_logger.log_all_access
+        return Recording.ALL if everything else Recording.FAILURES

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from libs.common.clock import rfc3339
+from services.gateway.domain.access import AccessLogStatus
 from services.gateway.domain.config import Target
 from services.gateway.domain.keys import HeldKey
 
@@ -57,6 +58,7 @@ class GatewayStatus:
     loaded_at: datetime
     client_auth: str
     data_plane_connected: bool
+    access_log: AccessLogStatus
     targets: tuple[TargetStatus, ...]
 
     def as_document(self) -> dict[str, Any]:
@@ -67,5 +69,6 @@ class GatewayStatus:
             "loaded_at": rfc3339(self.loaded_at),
             "client_auth": self.client_auth,
             "data_plane_connected": self.data_plane_connected,
+            "access_log": self.access_log.as_document(),
             "targets": [target.as_document() for target in self.targets],
         }

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from libs.common.access_log import AccessLog
+from libs.common.access_log import AccessLog, WrongLastSequence
 from libs.common.direct_get import DirectReader
 from libs.common.errors import KtError
 from libs.common.stream_reader import stream_range
@@ -47,3 +47,36 @@ async def test_without_the_bus_nothing_is_acknowledged(nats_server: Bus) -> None
     await eventually(lambda: client.is_connected, within=10)
     await log.record(records(2))
     assert (await stream_range(client, ACCESS))[1] in (3, 8)
+
+
+def chain(name: str, count: int, mark: str) -> list[tuple[str, bytes]]:
+    return [(access_subject("acme", "gateway_request", name), f"{mark}{i}".encode()) for i in range(count)]
+
+
+async def test_an_append_goes_behind_the_message_it_expects_and_nowhere_else(nats_server: Bus) -> None:
+    client = await nats_server.connect("resolver")
+    log = AccessLog(client)
+    await log.record(records(4))
+    first = await log.append(chain("edge", 3, "a"), expected=0)
+    assert first == 7
+    with pytest.raises(WrongLastSequence):
+        await log.append(chain("edge", 3, "again"), expected=0)
+    assert await log.append(chain("edge", 1, "b"), expected=first) == 8
+    assert await stream_range(client, ACCESS) == (1, 8)
+
+
+async def test_who_shares_a_batch_with_a_refused_append_is_stored_all_the_same(nats_server: Bus) -> None:
+    client = await nats_server.connect("resolver")
+    log = AccessLog(client)
+    last = await log.append(chain("edge", 1, "a"), expected=0)
+    outcomes = await asyncio.gather(
+        log.record(records(2)),  # goes first and alone, so that the others wait and share a batch
+        log.append(chain("other", 2, "o"), expected=0),
+        log.append(chain("edge", 2, "zombie"), expected=0),
+        log.append(chain("third", 2, "t"), expected=0),
+        log.record(records(1, "y")),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[2], WrongLastSequence)
+    assert [outcomes[1], outcomes[3]] == [last + 4, last + 6]
+    assert await stream_range(client, ACCESS) == (1, 8)

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.common.errors import KtError
 from libs.common.secret import Secret
+from services.gateway.application.access_log import Batch
 from services.gateway.application.ports import ChangeListener, Report
+from services.gateway.domain.access import Record
 from services.gateway.domain.client_auth import ClientTokens
 from services.gateway.domain.references import Purpose, Reason, Reference, Resolution, Resolved, Unresolved
 
@@ -33,6 +35,7 @@ class System:
     variables: dict[str, Variable] = field(default_factory=dict)
     watched: set[str] = field(default_factory=set)
     reports: list[Report] = field(default_factory=list)
+    access: dict[str, list[Record]] = field(default_factory=dict)
     asked: list[tuple[list[str], Purpose]] = field(default_factory=list)
     failures: dict[str, Reason] = field(default_factory=dict)
     unreachable: bool = False
@@ -86,6 +89,14 @@ class System:
 
     def report(self, report: Report) -> None:
         self.reports.append(report)
+
+    async def record_access(self, batch: Batch) -> int:
+        """Each epoch's records in their order, each once, as the resolver keeps them."""
+        self._check()
+        recorded = self.access.setdefault(batch.epoch, [])
+        assert batch.first <= len(recorded) + 1
+        recorded.extend(batch.records[len(recorded) + 1 - batch.first :])
+        return len(recorded)
 
     async def client_tokens(self) -> ClientTokens:
         self._check()

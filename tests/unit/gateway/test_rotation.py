@@ -13,12 +13,14 @@ import pytest
 from libs.common.errors import KtError
 from libs.common.secret import Secret
 from services.gateway.application import rotation
+from services.gateway.application.access_log import AccessLog, Batch
 from services.gateway.application.client_keys import follow_client_keys
 from services.gateway.application.control import ControlAccess
 from services.gateway.application.gateway import Gateway
 from services.gateway.application.keyring import Keyring
 from services.gateway.application.ports import Report, ReportKind
 from services.gateway.application.rotation import PendingChanges, RotationFollower
+from services.gateway.domain.access import Epoch, Recording
 from services.gateway.domain.client_auth import ClientAuth, ClientTokens
 from services.gateway.domain.config import GatewayConfig, Pack, Target
 from services.gateway.domain.providers import PROVIDERS
@@ -67,6 +69,7 @@ class World:
     silent: bool = False
     answer: asyncio.Event | None = None
     connected: bool = True
+    recording: Recording | None = None
 
     def put(self, reference: Reference, version: int, sequence: int | None = None) -> None:
         value = Secret.from_text(f"{reference.name}-{version}")
@@ -99,6 +102,9 @@ class World:
 
     def set_key(self, reference: Reference, value: Secret | None) -> None:
         self.served[reference] = value
+
+    def set_recording(self, recording: Recording) -> None:
+        self.recording = recording
 
     async def acknowledgement(self, reference: Reference, timeout_s: float) -> None:
         if self.silent:
@@ -133,6 +139,32 @@ class Running:
                 await asyncio.sleep(0.001)
 
 
+class Nowhere:
+    """No system to record in."""
+
+    known = False
+
+    async def record_access(self, batch: Batch) -> int:
+        raise AssertionError
+
+    def last(self) -> Epoch | None:
+        raise AssertionError
+
+    def keep(self, epoch: Epoch) -> None:
+        raise AssertionError
+
+
+def access_log(keyring: Keyring) -> AccessLog:
+    return AccessLog(
+        sink=Nowhere(),
+        epochs=Nowhere(),
+        history_of=keyring.history_of,
+        clock=FixedClock(),
+        new_epoch=str,
+        control="control",
+    )
+
+
 @asynccontextmanager
 async def started(world: World) -> AsyncIterator[Running]:
     keyring, changes = Keyring(FixedClock()), PendingChanges()
@@ -145,6 +177,7 @@ async def started(world: World) -> AsyncIterator[Running]:
         data_plane=world,
         reporter=world,
         keyring=keyring,
+        access=access_log(keyring),
         clock=FixedClock(),
     )
     follower = RotationFollower(
@@ -204,6 +237,7 @@ async def test_a_status_before_the_start_is_unavailable() -> None:
         data_plane=made,
         reporter=made,
         keyring=keyring,
+        access=access_log(keyring),
         clock=FixedClock(),
     )
     with pytest.raises(KtError) as error:

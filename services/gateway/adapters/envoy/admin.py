@@ -42,6 +42,16 @@ class Admin:
                 return
             await asyncio.sleep(_POLL_S)
 
+    async def counters(self, prefix: str) -> dict[str, int]:
+        """Counters by the part of their names behind ``prefix``.
+
+        Raises:
+            AdminError: Envoy does not answer.
+        """
+        _, body = await self._request("GET", f"/stats?type=Counters&filter=^{prefix.replace('.', '%5C.')}")
+        lines = (line.rpartition(": ") for line in body.splitlines())
+        return {name.removeprefix(prefix): int(value) for name, _, value in lines if value.isdecimal()}
+
     async def drain_listeners(self) -> None:
         """Take no further connections, and let every answer on an open one say that it is the last.
 

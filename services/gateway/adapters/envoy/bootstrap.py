@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from services.gateway.adapters.envoy.access_log import access_log
 from services.gateway.adapters.envoy.client_filters import API_KEY_FILTER, JWT_FILTER, RBAC_FILTER
 from services.gateway.adapters.envoy.errors import local_reply_config
 from services.gateway.adapters.envoy.messages import TYPE
@@ -17,6 +18,7 @@ from services.gateway.adapters.envoy.names import (
     MODEL_KEY,
     MODEL_NAMESPACE,
     ROUTE_CONFIG,
+    RUNTIME_LAYER,
     XDS_CLUSTER,
 )
 
@@ -53,6 +55,9 @@ def bootstrap(name: str, host: str, port: int, sockets: Sockets) -> Json:
                 "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
             },
             "cds_config": _ADS,
+        },
+        "layered_runtime": {
+            "layers": [{"name": "agent", "rtds_layer": {"name": RUNTIME_LAYER, "rtds_config": _ADS}}]
         },
         "static_resources": {
             "listeners": [_listener(host, port)],
@@ -102,6 +107,7 @@ def _connection_manager() -> Json:
         "stat_prefix": STAT_PREFIX,
         "rds": {"route_config_name": ROUTE_CONFIG, "config_source": _ADS},
         "http_filters": _filters(),
+        "access_log": [access_log()],
         "local_reply_config": local_reply_config(),
         "stream_idle_timeout": "900s",
         "request_headers_timeout": "15s",

@@ -11,13 +11,23 @@ from envoy_data_plane.google.protobuf import Any
 
 from libs.common.errors import KtError
 from libs.common.secret import Secret
+from services.gateway.adapters.envoy.access_log import runtime_layer
 from services.gateway.adapters.envoy.admin import Admin, AdminError
 from services.gateway.adapters.envoy.client_filters import client_filters
 from services.gateway.adapters.envoy.clusters import cluster
-from services.gateway.adapters.envoy.messages import CLUSTER, EXTENSION, ROUTES, SECRET, resource, secret_resource
-from services.gateway.adapters.envoy.names import ROUTE_CONFIG, secret_name
+from services.gateway.adapters.envoy.messages import (
+    CLUSTER,
+    EXTENSION,
+    ROUTES,
+    RUNTIME,
+    SECRET,
+    resource,
+    secret_resource,
+)
+from services.gateway.adapters.envoy.names import ROUTE_CONFIG, RUNTIME_LAYER, secret_name
 from services.gateway.adapters.envoy.routes import route_configuration
 from services.gateway.adapters.envoy.xds_cache import XdsCache
+from services.gateway.domain.access import Recording
 from services.gateway.domain.client_auth import ClientAuth
 from services.gateway.domain.references import Reference
 from services.gateway.domain.routing import RoutingPlan
@@ -46,6 +56,7 @@ class EnvoyDataPlane:
         self._coming = _NOTHING
         self._routes: Any | None = None
         self._drops: set[asyncio.Task[None]] = set()
+        self.set_recording(Recording.FAILURES)
 
     @property
     def connected(self) -> bool:
@@ -75,6 +86,10 @@ class EnvoyDataPlane:
     def set_key(self, reference: Reference, value: Secret | None) -> None:
         name = secret_name(reference)
         self._cache.update(SECRET, {name: secret_resource(name, value)})
+
+    def set_recording(self, recording: Recording) -> None:
+        layer = {"name": RUNTIME_LAYER, "layer": runtime_layer(recording)}
+        self._cache.update(RUNTIME, {RUNTIME_LAYER: resource(RUNTIME, layer)})
 
     async def acknowledgement(self, reference: Reference, timeout_s: float) -> None:
         await self._cache.wait(lambda: self.acknowledged(reference), timeout_s, f"the key of {reference}")

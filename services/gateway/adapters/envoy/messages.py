@@ -24,6 +24,7 @@ from envoy_data_plane.envoy.config.core.v3 import DataSource, TypedExtensionConf
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import GenericSecret
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import Secret as SecretResource
+from envoy_data_plane.envoy.service.runtime.v3 import Runtime
 from envoy_data_plane.google.protobuf import Any
 
 from libs.common.secret import Secret
@@ -35,11 +36,13 @@ CLUSTER: Final = f"{TYPE}envoy.config.cluster.v3.Cluster"
 ROUTES: Final = f"{TYPE}envoy.config.route.v3.RouteConfiguration"
 SECRET: Final = f"{TYPE}envoy.extensions.transport_sockets.tls.v3.Secret"
 EXTENSION: Final = f"{TYPE}envoy.config.core.v3.TypedExtensionConfig"
+RUNTIME: Final = f"{TYPE}envoy.service.runtime.v3.Runtime"
 
 _MESSAGES: Final[dict[str, type[betterproto2.Message]]] = {
     CLUSTER: Cluster,
     ROUTES: RouteConfiguration,
     EXTENSION: TypedExtensionConfig,
+    RUNTIME: Runtime,
 }
 
 

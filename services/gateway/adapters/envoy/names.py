@@ -19,6 +19,9 @@ MODEL_KEY: Final = "model"
 
 CONTROL_PREFIX: Final = "/-/keeptrusts/"
 
+RUNTIME_LAYER: Final = "recording"
+RECORD_FROM_STATUS: Final = "keeptrusts.record.from_status"
+
 
 def secret_name(reference: Reference) -> str:
     return f"{reference.kind}/{reference.name}"

@@ -1,4 +1,4 @@
-"""The aggregated discovery service on a Unix socket."""
+"""The agent's gRPC services on a Unix socket: aggregated discovery, and Envoy's access log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import (
 )
 from grpclib.server import Server
 
+from services.gateway.adapters.envoy.access_log import AccessLogService
 from services.gateway.adapters.envoy.xds_cache import XdsCache, XdsStream
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class DiscoveryService(AggregatedDiscoveryServiceBase):
 class XdsServer:
     """Listens from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, cache: XdsCache, socket: Path) -> None:
-        self._server = Server([DiscoveryService(cache)])
+    def __init__(self, cache: XdsCache, access_log: AccessLogService, socket: Path) -> None:
+        self._server = Server([DiscoveryService(cache), access_log])
         self._socket = socket
 
     async def start(self) -> None:
