@@ -79,7 +79,7 @@ class ConfigVariableRevealed:
     version: int
 
 
-@REGISTRY.event("kt.config_variable.legacy_resolved.v1", action="resolve")
+@REGISTRY.event("kt.config_variable.legacy_resolved.v1", action="resolve", access=True)
 @dataclass(frozen=True, slots=True)
 class LegacyRowResolved:
     """The value of an older plaintext row was handed out; it has no version. ``purpose`` as for other values."""
@@ -87,7 +87,7 @@ class LegacyRowResolved:
     purpose: str
 
 
-@REGISTRY.event("kt.config_variable.legacy_revealed.v1", action="reveal")
+@REGISTRY.event("kt.config_variable.legacy_revealed.v1", action="reveal", access=True)
 @dataclass(frozen=True, slots=True)
 class LegacyRowRevealed:
     """The API showed the value of an older plaintext row that is not sensitive."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libs.common.events import EventRegistry, MalformedEvent, UnknownEventType
+from libs.common.events import REGISTRY, EventRegistry, MalformedEvent, UnknownEventType
 
 
 def registry_with_three_versions() -> tuple[EventRegistry, type[Any]]:
@@ -69,3 +69,10 @@ def test_a_type_from_the_future_is_named() -> None:
     registry, _ = registry_with_three_versions()
     with pytest.raises(UnknownEventType, match=r"kt\.thing\.made\.v4"):
         registry.read("kt.thing.made.v4", {})
+
+
+def test_whatever_hands_out_a_value_is_an_access() -> None:
+    handed_out = {kind.wire_name for kind in REGISTRY.types().values() if kind.action in ("resolve", "reveal")}
+    accesses = {kind.wire_name for kind in REGISTRY.types().values() if kind.access}
+    assert handed_out
+    assert handed_out <= accesses
