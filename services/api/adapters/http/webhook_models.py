@@ -14,6 +14,7 @@ from libs.common.protocol.command import WebhookOutcome
 from libs.common.protocol.webhooks import DeliveryView, WebhookView
 from libs.common.secret import REDACTED, Secret
 from libs.common.webhook_secret import EXPECTED, signing_key
+from libs.common.webhook_url import check_holds_no_credential
 from services.api.adapters.http.fields import Body, Description, named, problem
 from services.api.application.webhooks import Changed
 from services.api.domain.lifetime import duration
@@ -39,6 +40,7 @@ def _url(url: str) -> str:
     """Where it leads is looked at later; here only that it can be sent on."""
     if not 1 <= len(url) <= MAX_URL:
         raise problem("invalid_request", "url", "is empty or too long", f"1 to {MAX_URL:,} characters")
+    check_holds_no_credential(url)
     return url
 
 
