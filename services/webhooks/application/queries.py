@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,9 @@ from services.webhooks.domain.subscription import Subscription
 
 READ_MODEL_TIMEOUT_S: Final = 3.0
 """Less than what a caller waits for an answer, so that it gets one."""
+
+RECORD_LOOKS: Final = 10
+RECORD_LOOK_S: Final = 0.2
 
 MAX_WEBHOOKS: Final = 200
 """In one org: each event becomes a delivery to each of them."""
@@ -83,10 +87,7 @@ class Queries:
             return delivery
         _check_enabled(webhook)
         await self.requests.redelivery_requested(caller, webhook.id, delivery)
-        if not await self.lists.redeliver(webhook.id, delivery.id, self.clock.now()):
-            raise KtError(
-                "conflict", "How this delivery ended is just being put on record.", "Try again in a few seconds."
-            )
+        await self._begin_again(webhook.id, delivery.id)
         self.deliverer.wake()
         return await self._delivery(webhook.id, delivery.id)
 
@@ -103,6 +104,16 @@ class Queries:
         await self.lists.add(NewDelivery(delivery, webhook.id, position, event_id, TESTED, self.clock.now()))
         self.deliverer.wake()
         return await self._delivery(webhook.id, delivery)
+
+    async def _begin_again(self, webhook: str, delivery: str) -> None:
+        """It may have ended a moment ago: then how it ended has to be on record first."""
+        for _ in range(RECORD_LOOKS):
+            if await self.lists.redeliver(webhook, delivery, self.clock.now()):
+                return
+            await asyncio.sleep(RECORD_LOOK_S)
+        raise KtError(
+            "conflict", "How this delivery ended is just being put on record.", "Try again in a few seconds."
+        )
 
     async def _known(self, org: str, webhook: str) -> Subscription:
         await self._fresh()
