@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -24,10 +25,12 @@ from demo.provider import Provider
 from demo.stage import Answer, call, eventually
 from tests.e2e.bus_tap import Tap, tapped
 from tests.e2e.conftest import System, running
+from tests.e2e.receiver import Receiver
 from tests.e2e.secrets_search import Search
 from tests.engines import PostgresEngine
 
 VARIABLES = "/v1/config-variables"
+WEBHOOKS = "/v1/webhooks"
 
 
 @dataclass
@@ -45,6 +48,13 @@ class Canaries:
         value = f"cnry{secrets.token_hex(12)}"
         self.by_path[path] = value
         return value
+
+    def webhook_secret(self, path: str) -> str:
+        """The key in it is text, so that it is looked for in every form as well."""
+        key = f"cnry{secrets.token_hex(6)}GHIJKLMNOPQRSTUV"
+        value = base64.b64encode(key.encode()).decode()
+        self.by_path |= {path: value, f"key in the {path}": key}
+        return f"whsec_{value}"
 
 
 @dataclass
@@ -89,7 +99,11 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: str) -> Iter
     monkeypatch.setenv("TMPDIR", str(temporary))
     witness = Witness()
     watcher = threading.Thread(target=witness.watch)
-    for system in running(tmp_path, KEEPTRUSTS_LEGACY_POSTGRES_DSN=older):
+    settings = {
+        "KEEPTRUSTS_LEGACY_POSTGRES_DSN": older,
+        "KEEPTRUSTS_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.1/32",
+    }
+    for system in running(tmp_path, **settings):
         state = json.loads((system.stage.home / "state.json").read_text())
         with tapped(system.stage.home / "identities", state["nats_url"]) as tap:
             watcher.start()
@@ -231,6 +245,61 @@ def gateway_requests(system: System, canaries: Canaries, witness: Witness, confi
     provider.close()
 
 
+def webhook_requests(system: System, canaries: Canaries, witness: Witness) -> None:
+    """Secrets that sign, given and made; what a receiver gets must not hold them, nor any value."""
+    receiver = Receiver()
+    body = {"url": receiver.url, "event_types": ["*"]}
+    given = {**body, "secret": canaries.webhook_secret("webhook secret")}
+    created = witness.heard(system.http("POST", WEBHOOKS, given, Idempotency_Key="w1"))
+    assert (created.status, created.body["secret"]) == (201, None)
+    assert witness.heard(system.http("POST", WEBHOOKS, given, Idempotency_Key="w1")).status == 201
+    webhook = f"{WEBHOOKS}/{created.body['id']}"
+    made = system.http("POST", f"{webhook}/rotate-secret", {}, Idempotency_Key="w2")
+    assert made.status == 200
+    canaries.by_path["webhook secret that was made"] = made.body["secret"].removeprefix("whsec_")
+    again = witness.heard(system.http("POST", f"{webhook}/rotate-secret", {}, Idempotency_Key="w2"))
+    assert (again.status, again.body["secret"]) == (200, None), "it is shown once"
+    file = system.stage.home.parent / "receiver.secret"
+    file.write_text(canaries.webhook_secret("webhook secret from a file"))
+    rotate = ("webhooks", "rotate-secret", created.body["id"], "--secret-file", str(file), "--output", "json")
+    witness.answers += system.kt(*rotate).encode()
+    file.unlink()
+    bad: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "weak webhook secret": ("POST", WEBHOOKS, {**body, "secret": "whsec_" + canaries.new("weak webhook secret")}),
+        "webhook secret of a wrong type": (
+            "POST",
+            WEBHOOKS,
+            {**body, "secret": [canaries.webhook_secret("webhook secret of a wrong type")]},
+        ),
+        "webhook secret in a PATCH": (
+            "PATCH",
+            webhook,
+            {"secret": canaries.webhook_secret("webhook secret in a PATCH")},
+        ),
+        "credential in a URL": (
+            "POST",
+            WEBHOOKS,
+            {**body, "url": f"{receiver.url}?token={canaries.header_safe('credential in a URL')}"},
+        ),
+        "password in a URL": (
+            "POST",
+            WEBHOOKS,
+            {**body, "url": receiver.url.replace("//", f"//u:{canaries.header_safe('password in a URL')}@")},
+        ),
+    }
+    for path, (method, target, document) in bad.items():
+        assert witness.heard(system.http(method, target, document)).status == 422, path
+    told = "config_variable/TOLD"
+    assert system.create("TOLD", canaries.new("value that receivers are told of")).status == 201
+    eventually(lambda: receiver.first("kt.config_variable.created.v1", told) is not None, "it is told", 30)
+    for target in (WEBHOOKS, webhook, f"{webhook}/deliveries"):
+        assert witness.heard(system.http("GET", target)).status == 200
+    assert witness.heard(system.http("DELETE", webhook)).status == 204
+    receiver.close()
+    for delivery in receiver.got:
+        witness.answers += json.dumps(delivery.headers).encode() + delivery.body
+
+
 def envoy_admin(path: str) -> bytes:
     """Ask the Envoy of this test's gateway; its admin socket lies in the temporary directory."""
     (admin,) = Path(os.environ["TMPDIR"]).glob("kt-gateway-*/admin.sock")
@@ -324,6 +393,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     bad_requests(system, canaries, witness)
     older_rows(system, canaries, witness, older)
     gateway_requests(system, canaries, witness, config_dumps)
+    webhook_requests(system, canaries, witness)
     crash(system, canaries, witness)
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()
     search = Search(canaries.by_path)

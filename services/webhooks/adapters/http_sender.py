@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -182,7 +183,12 @@ def _connector(resolver: GuardedResolver, permits: Permits) -> aiohttp.TCPConnec
         return socket.socket(family, kind, proto)
 
     return aiohttp.TCPConnector(
-        resolver=resolver, use_dns_cache=False, force_close=True, limit=0, socket_factory=guarded_socket
+        resolver=resolver,
+        use_dns_cache=False,
+        force_close=True,
+        limit=0,
+        socket_factory=guarded_socket,
+        ssl=ssl.create_default_context(),
     )
 
 
