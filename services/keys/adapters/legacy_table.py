@@ -40,7 +40,9 @@ _PAGE: Final = sql.SQL(
 ).format(shape=_SHAPE)
 _A_PAGE: Final = sql.SQL("{} LIMIT %s").format(IN_ORDER)
 _ALL: Final = sql.SQL("true")
-_DELETE: Final = sql.SQL("DELETE FROM {} WHERE name = %s AND xmin::text = %s")
+_DELETE: Final = sql.SQL('DELETE FROM {} WHERE name = %s AND name::text COLLATE "C" = %s AND xmin::text = %s')
+"""With the column's own equality for its index, and with that of bytes, lest AMBER be deleted with amber."""
+
 _MAY_DELETE: Final = "SELECT has_table_privilege(%s, 'DELETE')"
 
 
@@ -139,7 +141,14 @@ class PostgresLegacyTable:
     async def delete(self, name: str, version: str) -> bool:
         async with self._reading() as (connection, layout):
             statement = _DELETE.format(layout.table.identifier)
-            return (await connection.execute(statement, (name, version))).rowcount > 0
+            try:
+                return (await connection.execute(statement, (name, name, version))).rowcount > 0
+            except (psycopg.IntegrityError, psycopg.errors.RaiseException) as error:
+                raise KtError(
+                    "conflict",
+                    f"The row of {name} can't be deleted: the database refuses it ({error.sqlstate}).",
+                    "Look at what refers to the row, and at the triggers of its table.",
+                ) from None
 
     async def may_delete(self) -> bool:
         async with self._reading() as (connection, layout):
@@ -171,10 +180,11 @@ class PostgresLegacyClaims:
         values = (UUID(binding.sealed_id), binding.org, binding.name, row_version, self._clock.now())
         await self._execute(own.CLAIM_ROW, values)
 
-    async def due(self, limit: int) -> Sequence[DueClaim]:
+    async def due(self, limit: int, after: str = "") -> Sequence[DueClaim]:
+        values = (after or str(UUID(int=0)), limit)
         with answering(_DATABASE):
             async with self._pool.connection() as connection:
-                rows = await (await connection.execute(own.DUE_CLAIMS, (limit,))).fetchall()
+                rows = await (await connection.execute(own.DUE_CLAIMS, values)).fetchall()
         return [DueClaim(str(sealed_id), name, version) for sealed_id, name, version in rows]
 
     async def count_due(self, org: str) -> int:

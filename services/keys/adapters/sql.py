@@ -105,7 +105,9 @@ UPDATE legacy_claims AS c SET due = true
  WHERE c.sealed_id = t.sealed_id AND c.org = t.org AND c.name = t.name
 """
 
-DUE_CLAIMS: Final = "SELECT sealed_id, name, row_version FROM legacy_claims WHERE due ORDER BY claimed_at LIMIT %s"
+DUE_CLAIMS: Final = """
+SELECT sealed_id, name, row_version FROM legacy_claims WHERE due AND sealed_id > %s ORDER BY sealed_id LIMIT %s
+"""
 
 COUNT_DUE_CLAIMS: Final = "SELECT count(*) FROM legacy_claims WHERE due AND org = %s"
 

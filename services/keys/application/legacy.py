@@ -14,7 +14,7 @@ from typing import Final
 from libs.common.errors import KtError
 from libs.common.legacy_rows import LegacyRow, UnusableRow
 from libs.common.secret import Secret
-from services.keys.application.ports import LegacyClaims, LegacyTable
+from services.keys.application.ports import DueClaim, LegacyClaims, LegacyTable
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.domain.sealed import Binding
 
@@ -152,21 +152,40 @@ class RowRemover:
         self._claims = claims
 
     async def remove(self) -> int:
-        """How many claims were settled."""
-        due = await self._claims.due(REMOVE_BATCH)
-        for claim in due:
-            if not await self._table.delete(claim.name, claim.row_version):
-                log.info("legacy.row_not_deleted", extra={"variable": claim.name, "why": "gone, or changed since"})
-            await self._claims.done(claim.sealed_id)
-        return len(due)
+        """How many claims were settled.
+
+        Raises:
+            KtError: ``conflict`` when rows can't be deleted, behind all that can; ``unavailable``, ``misconfigured``.
+        """
+        settled, after = 0, ""
+        refusal: KtError | None = None
+        while due := await self._claims.due(REMOVE_BATCH, after):
+            for claim in due:
+                try:
+                    await self._settle(claim)
+                except KtError as error:
+                    if error.code != "conflict":
+                        raise
+                    refusal = error
+                else:
+                    settled += 1
+            after = due[-1].sealed_id
+        if refusal is not None:
+            raise refusal
+        return settled
+
+    async def _settle(self, claim: DueClaim) -> None:
+        if not await self._table.delete(claim.name, claim.row_version):
+            log.info("legacy.row_not_deleted", extra={"variable": claim.name, "why": "gone, or changed since"})
+        await self._claims.done(claim.sealed_id)
 
     async def run(self, every_s: float = REMOVE_EVERY_S, retry_s: float = RETRY_S) -> None:
         """Remove until cancelled."""
         while True:
             try:
-                settled = await self.remove()
+                await self.remove()
             except KtError as error:
                 log.warning("legacy.not_deleted", extra={"code": error.code, "why": error.detail})
                 await asyncio.sleep(retry_s)
             else:
-                await asyncio.sleep(0 if settled == REMOVE_BATCH else every_s)
+                await asyncio.sleep(every_s)

@@ -143,7 +143,11 @@ class LegacyTable(Protocol):
     async def survey(self, examples: int) -> Survey: ...
 
     async def delete(self, name: str, version: str) -> bool:
-        """Delete the row if it still has this version; whether it did."""
+        """Delete the row if it still has this version; whether it did.
+
+        Raises:
+            KtError: ``conflict`` when the database refuses it for this row, as a foreign key may.
+        """
 
     async def may_delete(self) -> bool: ...
 
@@ -163,7 +167,8 @@ class LegacyClaims(Protocol):
     async def claim(self, binding: Binding, row_version: str) -> None:
         """Durable when it returns."""
 
-    async def due(self, limit: int) -> Sequence[DueClaim]: ...
+    async def due(self, limit: int, after: str = "") -> Sequence[DueClaim]:
+        """In the order of sealed ids, those behind ``after``."""
 
     async def count_due(self, org: str) -> int: ...
 

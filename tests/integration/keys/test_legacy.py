@@ -143,6 +143,34 @@ async def test_a_row_is_deleted_although_its_sealed_value_was_destroyed_before(w
     assert [await world.remove(), world.old.names()] == [1, []]
 
 
+async def test_a_row_that_the_database_keeps_waits_and_keeps_no_other_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.keys.application.legacy.REMOVE_BATCH", 1)
+    names = [f"N{number}" for number in range(4)]
+    world.old.insert(*((name, f"plain-{name}-1", "", True) for name in names))
+    world.old.execute("ALTER TABLE {} ADD PRIMARY KEY (name)")
+    world.old.execute("CREATE TABLE users AS SELECT name FROM {} WHERE name IN ('N1', 'N2')")
+    world.old.execute("ALTER TABLE users ADD FOREIGN KEY (name) REFERENCES {} (name)")
+    taken = [stored(n, event_of(await world.take_over(name)), name) for n, name in enumerate(names, 1)]
+    await project(world.pool, taken)
+    with pytest.raises(KtError) as caught:
+        await world.remove()
+    assert (caught.value.code, "plain" in str(caught.value)) == ("conflict", False)
+    assert world.old.names() == ["N1", "N2"]
+    world.old.execute("DROP TABLE users")
+    assert [await world.remove(), world.old.names()] == [2, []]
+
+
+async def test_only_the_name_itself_is_deleted_whatever_the_column_takes_for_equal(world: World) -> None:
+    world.old.execute("CREATE EXTENSION citext")
+    world.old.execute("ALTER TABLE {} ALTER COLUMN name TYPE citext")
+    world.old.execute("INSERT INTO {} VALUES ('amber', 'plain-1', '', true), ('AMBER', 'plain-2', '', true)")
+    ((version,),) = world.old.execute("SELECT DISTINCT xmin::text FROM {}")
+    assert await world.old.table.delete("AMBER", str(version))
+    assert world.old.names() == ["amber"]
+
+
 async def test_no_event_but_that_of_the_row_itself_deletes_it(world: World) -> None:
     world.old.insert(("A", "plain-a-1", "", True), ("B", "plain-b-1", "", True))
     a, b = await world.take_over("A"), await world.take_over("B")
