@@ -22,7 +22,7 @@ from libs.engines.database import OWNERS, role
 from libs.engines.files import write_private, write_private_if_changed
 from libs.engines.home import Home, jwt_keys_environment, master_key_environment
 from libs.engines.identities import ensure_identities
-from libs.engines.permissions import PROVISIONER, SERVICES
+from libs.engines.permissions import BACKUP, PROVISIONER, SERVICES
 
 READABLE_BY_ITS_MOUNT: Final = 0o644
 """The database image runs as a user of its own; only that container mounts the directory."""
@@ -51,7 +51,7 @@ def prepare(state: Home, share: Path) -> None:
 def share_identities(state: Home, share: Path) -> None:
     identities = ensure_identities(state.identities, SystemClock().now())
     hand(share / "nats", "operator.conf", identities.operator_conf)
-    for service in SERVICES:
+    for service in (*SERVICES, BACKUP):
         hand(share / service, "service.creds", identities.creds(service).read_text(encoding="ascii"))
     hand(share / "provision", "provisioner.creds", identities.creds(PROVISIONER).read_text(encoding="ascii"))
     hand(share / "api", "gateway.nk", identities.gateway_signing_seed_file.read_text(encoding="ascii"))
@@ -62,7 +62,7 @@ def share_passwords(state: Home, share: Path) -> None:
     superuser = kept_password(state.identities / "postgres.password")
     hand(share / "postgres", "superuser.password", superuser).chmod(READABLE_BY_ITS_MOUNT)
     hand(share / "provision", "pgpass", pgpass("postgres", superuser))
-    for service in OWNERS:
+    for service in (*OWNERS, BACKUP):
         name = f"{role(service)}.password"
         password = kept_password(state.identities / name)
         hand(share / "provision", name, password)

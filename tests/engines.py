@@ -45,7 +45,7 @@ from libs.common.secret import Secret
 from libs.engines.database import DATABASE, OWNERS, provision_database
 from libs.engines.identities import Identities, ensure_identities
 from libs.engines.nats_server import NatsServer
-from libs.engines.permissions import PROVISIONER
+from libs.engines.permissions import BACKUP, PROVISIONER
 from libs.engines.postgres_server import PostgresServer
 from libs.engines.process import Process
 from libs.engines.streams import provision_streams
@@ -215,7 +215,7 @@ def running_postgres(directory: Path) -> Iterator[PostgresEngine]:
     """A PostgreSQL server below ``directory`` without fsync, its template database migrated for all services."""
     with _postgres_engine(directory) as engine:
         engine.dsns = asyncio.run(provision_database(engine.admin_dsn, engine.passwords))
-        assert set(engine.dsns) == set(OWNERS)
+        assert set(engine.dsns) == {*OWNERS, BACKUP}
         yield engine
 
 

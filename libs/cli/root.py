@@ -18,6 +18,8 @@ ENTRIES: Final = {
     "status": Entry("libs.cli.commands.system:status", "Show what runs, and whether it is ready.", _SYSTEM),
     "reload": Entry("libs.cli.commands.system:reload", "Read the JWT keys anew, without a restart.", _SYSTEM),
     "doctor": Entry("libs.cli.commands.doctor:doctor", "Look for what is wrong, and say how to fix it.", _SYSTEM),
+    "backup": Entry("libs.cli.commands.backup:backup", "Take, verify and restore backups.", _SYSTEM),
+    "recover": Entry("libs.cli.commands.recover:recover", "Read one secret from a backup, offline.", _SYSTEM),
     "config-variables": Entry(
         "libs.cli.commands.config_variables:config_variables",
         "Store, rotate and delete keys. Short: `vars`.",

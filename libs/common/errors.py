@@ -68,6 +68,7 @@ CATALOGUE: Final[Mapping[str, ErrorKind]] = {
     "not_running": ErrorKind("The system does not run from this home", 503, Exit.UNREACHABLE),
     "engine_failed": ErrorKind("An engine did not start", 500, Exit.FAILED),
     "stream_damaged": ErrorKind("The stream and its projection disagree", 500, Exit.FAILED),
+    "backup_damaged": ErrorKind("The backup can't be used", 500, Exit.FAILED),
     "misconfigured": ErrorKind("The configuration is not complete", 500, Exit.USAGE),
     "internal": ErrorKind("Something failed inside", 500, Exit.FAILED),
 }

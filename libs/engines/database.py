@@ -17,10 +17,14 @@ from libs.common.errors import KtError
 from libs.common.postgres import migrate
 from libs.common.secret import Secret
 from libs.engines.files import private_directory, write_private
+from libs.engines.permissions import BACKUP
 
 DATABASE: Final = "keeptrusts"
 OWNERS: Final = ("keys", "resolver", "audit", "webhooks")
 """Services that own a schema; the schema has the service's name, the role is ``kt_<service>``."""
+
+READABLE_BY_BACKUPS: Final[Mapping[str, tuple[str, ...]]] = {"keys": ("keyring", "sealed_values", "checkpoints")}
+"""The tables, by schema, that the role of backups may read. What is secret in them is encrypted."""
 
 _LOCK: Final = 0x6B7470726F766973
 _CONNECT_SECONDS: Final = 10
@@ -34,18 +38,20 @@ async def provision_database(admin_dsn: str, passwords: Path) -> dict[str, str]:
     """Make database, roles and schemas as far as they are missing, then apply the migrations of every owner.
 
     ``admin_dsn`` is a libpq connection string of a role that may create roles and databases. Passwords are kept in
-    the directory ``passwords`` (files, 0600). Returns the connection string of each owning service.
+    the directory ``passwords`` (files, 0600). Returns the connection string of each owning service, and of
+    ``backup``, which owns nothing.
 
     Raises:
         KtError: ``engine_failed`` when PostgreSQL refuses.
     """
     private_directory(passwords)
-    secret_of = {service: _kept_password(passwords / f"{role(service)}.password") for service in OWNERS}
+    secret_of = {service: kept_password(passwords, service) for service in (*OWNERS, BACKUP)}
     dsns = {service: service_dsn(admin_dsn, service, secret) for service, secret in secret_of.items()}
     try:
         await _ensure_database(admin_dsn)
         await _ensure_owners(make_conninfo(admin_dsn, dbname=DATABASE), secret_of)
-        await asyncio.gather(*(migrate_service(service, dsn) for service, dsn in dsns.items()))
+        await asyncio.gather(*(migrate_service(service, dsns[service]) for service in OWNERS))
+        await asyncio.gather(*(_let_backups_read(schema, dsns[schema]) for schema in READABLE_BY_BACKUPS))
     except psycopg.Error as error:
         raise KtError("engine_failed", f"PostgreSQL could not be set up: {_reason(error)}.") from None
     return dsns
@@ -83,7 +89,11 @@ async def _ensure_owners(dsn: str, secret_of: Mapping[str, Secret]) -> None:
                 await _set_password(admin, service, secret)
             elif not await _accepts(dsn, service, secret):
                 await _set_password(admin, service, secret)
-            if not await _exists(admin, "SELECT 1 FROM pg_namespace WHERE nspname = %s", service):
+            if service == BACKUP:
+                query = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
+                names = sql.Identifier(admin.info.dbname), sql.Identifier(role(service))
+                await admin.execute(query.format(*names))
+            elif not await _exists(admin, "SELECT 1 FROM pg_namespace WHERE nspname = %s", service):
                 await _make_schema(admin, service)
 
 
@@ -109,6 +119,14 @@ async def _make_schema(admin: AsyncConnection[Any], service: str) -> None:
         await admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {db} TO {role}").format(**names))
 
 
+async def _let_backups_read(schema: str, owner_dsn: str) -> None:
+    tables = sql.SQL(", ").join(sql.Identifier(schema, table) for table in READABLE_BY_BACKUPS[schema])
+    reader = sql.Identifier(role(BACKUP))
+    async with await _connect(owner_dsn) as owner:
+        await owner.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), reader))
+        await owner.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(tables, reader))
+
+
 async def _accepts(dsn: str, service: str, secret: Secret) -> bool:
     try:
         async with await _connect(service_dsn(dsn, service, secret)):
@@ -126,7 +144,9 @@ async def _exists(admin: AsyncConnection[Any], query: str, name: str) -> bool:
     return await cursor.fetchone() is not None
 
 
-def _kept_password(path: Path) -> Secret:
+def kept_password(passwords: Path, service: str) -> Secret:
+    """The password of a service's role, made on first use."""
+    path = passwords / f"{role(service)}.password"
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32))
     return Secret(path.read_bytes())

@@ -68,8 +68,14 @@ class Home:
         """Make the directories (0700).
 
         Raises:
-            KtError: ``misconfigured`` when the home can't be used or belongs to somebody else.
+            KtError: ``misconfigured`` when the home can't be used, belongs to somebody else, or was restored in part.
         """
+        if self.restore_incomplete.exists():
+            raise KtError(
+                "misconfigured",
+                f"{self.path} is not complete: a backup is being restored into it, or that was interrupted.",
+                "Run `kt backup restore` again with the same directory; it begins anew.",
+            )
         for directory in (self.path, self.identities, self.logs, self.gateways):
             private_directory(directory)
 
@@ -84,6 +90,16 @@ class Home:
     @property
     def jwt_keys(self) -> Path:
         return self.path / "jwt.keys"
+
+    @property
+    def restore_incomplete(self) -> Path:
+        """Is there while a backup is being restored into the home, and stays when that is interrupted."""
+        return self.path / "restore.incomplete"
+
+    @property
+    def restored(self) -> Path:
+        """Tells of the backup the home was restored from."""
+        return self.path / "restored.json"
 
     @property
     def identities(self) -> Path:
@@ -125,7 +141,7 @@ class Home:
         Raises:
             KtError: ``already_running``, naming process and URL of the one that holds it.
         """
-        descriptor = os.open(self._pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             if not _locked(descriptor):
                 raise self._already_running(_read_pid(descriptor))
@@ -139,7 +155,7 @@ class Home:
     def supervisor(self) -> int | None:
         """Process id of the supervisor that holds the home; None when none does."""
         try:
-            descriptor = os.open(self._pid_file, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.pid_file, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
@@ -161,7 +177,7 @@ class Home:
         )
 
     @property
-    def _pid_file(self) -> Path:
+    def pid_file(self) -> Path:
         return self.path / "supervisor.pid"
 
 
@@ -183,12 +199,21 @@ def master_key_environment(home: Home, environment: Mapping[str, str]) -> tuple[
         if home.postgres.exists():
             raise KtError(
                 "misconfigured",
-                f"{home.path} holds sealed secrets, but their master key is neither in {MASTER_KEY} nor in "
-                f"{home.master_key.name}.",
+                f"{home.path} holds sealed secrets, but their master key{_needed(home)} is neither in {MASTER_KEY} "
+                f"nor in {home.master_key.name}.",
                 f"Set {MASTER_KEY} to the key this home was used with, or put the key file back.",
             )
         write_private(home.master_key, base64.b64encode(secrets.token_bytes(_KEY_BYTES)))
     return {**given, f"{MASTER_KEY}_FILE": str(home.master_key)}, made
+
+
+def _needed(home: Home) -> str:
+    """Which key that is, where a restore has put it down."""
+    try:
+        names = orjson.loads(home.restored.read_bytes())["master_fingerprints"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f" ({' and '.join(map(str, names))})"
 
 
 def jwt_keys_environment(home: Home, environment: Mapping[str, str]) -> dict[str, str]:

@@ -31,9 +31,9 @@ from libs.common.messaging.identities import (
 )
 from libs.common.secret import Secret
 from libs.engines.files import private_directory, write_private, write_private_if_changed
-from libs.engines.permissions import GATEWAY, PROVISIONER, PROVISIONING, SERVICES
+from libs.engines.permissions import BACKING_UP, BACKUP, GATEWAY, PROVISIONER, PROVISIONING, SERVICES
 
-_USERS: Mapping[str, Permissions] = {**SERVICES, PROVISIONER: PROVISIONING}
+_USERS: Mapping[str, Permissions] = {**SERVICES, PROVISIONER: PROVISIONING, BACKUP: BACKING_UP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Identities:
         return self.directory / "gateway.nk"
 
     def creds(self, name: str) -> Path:
-        """The ``.creds`` file of a service or of the provisioner."""
+        """The ``.creds`` file of a service, of the provisioner or of backups."""
         return self.directory / f"{name}.creds"
 
 

@@ -16,6 +16,7 @@ from libs.common.messaging.identities import Permissions
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 
 PROVISIONER: Final = "provisioner"
+BACKUP: Final = "backup"
 
 
 def _read(stream: str) -> tuple[str, ...]:
@@ -41,6 +42,10 @@ def _consume(stream: str) -> tuple[str, ...]:
         f"$JS.ACK.{stream}.>",
         f"$JS.FC.{stream}.>",
     )
+
+
+def _snapshot(stream: str) -> tuple[str, ...]:
+    return (f"$JS.API.STREAM.SNAPSHOT.{stream}", f"$JS.SNAPSHOT.ACK.{stream}.>")
 
 
 def _service(name: str, *, publish: tuple[str, ...], serves: tuple[str, ...] = ()) -> Permissions:
@@ -174,9 +179,29 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
 """Permissions by service name."""
 
 PROVISIONING: Final = Permissions(
-    publish=("$JS.API.INFO", "$JS.API.STREAM.>"),
+    publish=(
+        "$JS.API.INFO",
+        "$JS.API.STREAM.>",
+        "$JS.SNAPSHOT.RESTORE.>",
+        *_consume(EVENTS),
+        *_consume(ACCESS),
+    ),
     subscribe=(f"{service_inbox(PROVISIONER)}.>",),
 )
+
+BACKING_UP: Final = Permissions(
+    publish=(
+        "kt.keys.v1.authenticate_backup",
+        *_snapshot(EVENTS),
+        *_consume(EVENTS),
+        *_info(EVENTS),
+        *_snapshot(ACCESS),
+        *_consume(ACCESS),
+        *_info(ACCESS),
+    ),
+    subscribe=(f"{service_inbox(BACKUP)}.>",),
+)
+"""Reads both streams, whole or as the server's snapshots. Nothing it may publish changes anything."""
 
 GATEWAY: Final = Permissions(
     publish=("kt.gw.v1.{{tag(org)}}.{{name()}}.>",),

@@ -108,6 +108,24 @@ async def _ensure(nc: Client, name: str, wanted: Mapping[str, Any], replicas: in
         )
 
 
+async def remove_empty_stream(nc: Client, name: str) -> None:
+    """Make room for one that is restored.
+
+    Raises:
+        KtError: ``already_exists`` when the stream has ever held anything.
+    """
+    state = (await _api(nc, f"STREAM.INFO.{name}", {})).get("state")
+    if state is None:
+        return
+    if state["last_seq"]:
+        raise KtError(
+            "already_exists",
+            f"The stream {name} holds messages already, and a restore never overwrites. Nothing was changed.",
+            "Restore into a new home, or into a NATS server without streams.",
+        )
+    await _api(nc, f"STREAM.DELETE.{name}", {})
+
+
 def _same(found: Any, wanted: Any) -> bool:
     """The server leaves out what is false or zero."""
     return found == wanted or (not found and not wanted)

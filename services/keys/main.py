@@ -145,6 +145,7 @@ async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyT
         status=Status(keyring_store, rotations, damages, (masters.current, *masters.previous)),
         legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
         rotator=DeepRotator(keyring, keyring_store, rotations, forge),
+        master=masters.current,
     )
     return Parts(endpoints, damages)
 

@@ -20,7 +20,9 @@ from services.keys.application.opening import Opening, OpenItem, SealedReference
 from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import Status
 from services.keys.application.webhook_signatures import WebhookSignatures
+from services.keys.domain.backup_mark import ALGORITHM, mark
 from services.keys.domain.deep_rotation import Requester
+from services.keys.domain.master import MasterKey
 from services.keys.domain.sealed import Binding, is_sealed_id
 from services.keys.domain.webhook_signature import signed_content
 
@@ -41,6 +43,7 @@ class KeysEndpoints:
     status: Status
     legacy: LegacyRows
     rotator: DeepRotator
+    master: MasterKey
 
     def serve(self, rpc: RpcServer) -> None:
         rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
@@ -57,6 +60,7 @@ class KeysEndpoints:
         rpc.serve(protocol.DEEP_ROTATE, self.deep_rotate)
         rpc.serve(protocol.DEEP_ROTATION, self.deep_rotation)
         rpc.serve(protocol.PRESENT, self.present)
+        rpc.serve(protocol.AUTHENTICATE_BACKUP, self.authenticate_backup)
 
     async def transport_key(self, _: str, __: protocol.TransportKeyRequest) -> protocol.TransportKeyReply:
         key = await self.keyring.transport()
@@ -150,6 +154,17 @@ class KeysEndpoints:
 
     async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
         return views.status(await self.status.of(checked_org(request.org)))
+
+    async def authenticate_backup(
+        self, _: str, request: protocol.AuthenticateBackup
+    ) -> protocol.AuthenticateBackupReply:
+        """Raises: Declined by an instance that is superseded."""
+        self.keyring.decline_if_superseded()
+        return protocol.AuthenticateBackupReply(
+            algorithm=ALGORITHM,
+            master_fingerprint=self.master.fingerprint,
+            mac=mark(request.manifest_sha256, self.master),
+        )
 
 
 def _sealed(sealed: Sealed) -> protocol.SealReply:

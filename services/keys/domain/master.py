@@ -19,6 +19,7 @@ from libs.common.secret import Secret
 VARIABLE: Final = "KEEPTRUSTS_SECRET_ENCRYPTION_KEY"
 LABEL_WRAP: Final = b"keeptrusts/v1/wrap"
 LABEL_FINGERPRINT: Final = b"keeptrusts/v1/fingerprint"
+LABEL_BACKUP: Final = b"keeptrusts/v1/backup"
 
 MIN_BYTES: Final = 32
 MAX_CHARACTERS: Final = 4096
@@ -34,17 +35,22 @@ _PRINTABLE: Final = frozenset(string.printable.encode())
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """What is kept of the master key: its public name and the key that wraps the keyring.
+    """What is kept of the master key: its public name, the key that wraps the keyring, the key that marks backups.
 
-    Both come from HKDF-SHA-256 (RFC 5869) over the decoded key material, without salt, each with its own label.
+    They come from HKDF-SHA-256 (RFC 5869) over the decoded key material, without salt, each with its own label.
     """
 
     fingerprint: str
     wrapping_key: Secret
+    backup_key: Secret
 
     @classmethod
     def from_material(cls, material: Secret) -> Self:
-        return cls("mk-" + _derive(material, LABEL_FINGERPRINT, 8).hex(), Secret(_derive(material, LABEL_WRAP, 32)))
+        return cls(
+            fingerprint="mk-" + _derive(material, LABEL_FINGERPRINT, 8).hex(),
+            wrapping_key=Secret(_derive(material, LABEL_WRAP, 32)),
+            backup_key=Secret(_derive(material, LABEL_BACKUP, 32)),
+        )
 
 
 def parse_master_key(text: Secret, variable: str = VARIABLE) -> MasterKey:

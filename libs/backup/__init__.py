@@ -1,0 +1,1 @@
+"""Backups: one archive of both streams and the sealed store; docs/reference/backup-format.md."""

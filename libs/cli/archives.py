@@ -1,0 +1,130 @@
+"""Archives of backups on the command line: opening them, saying what is in them, master keys to read them with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from getpass import getpass
+from pathlib import Path
+from typing import Any, Final
+
+from libs.backup.archive import Archive
+from libs.backup.manifest import MANIFEST, Manifest, read_authentication
+from libs.cli.progress import Progress
+from libs.cli.terminal import absolute
+from libs.common.errors import KtError
+from libs.common.secret import Secret
+from libs.common.settings import secret_from_environment
+from services.keys.domain.backup_mark import ALGORITHM, is_marked
+from services.keys.domain.master import VARIABLE, MasterKey, parse_master_key
+from services.keys.settings import MasterKeys, master_keys_from_environment
+
+_MAX_KEY_FILE: Final = 64 * 1024
+
+
+@contextmanager
+def opened(path: Path, *, leniently: bool = False) -> Iterator[Archive]:
+    """Raises: KtError ``usage`` when the file can't be read; ``backup_damaged``."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise KtError("usage", f"{path} can't be read: {error.strerror}.") from None
+    with file:
+        yield Archive.read_leniently(file) if leniently else Archive.read(file)
+
+
+def given_master_keys(path: Path | None, *, ask: bool = False) -> MasterKeys | None:
+    """The master keys from ``path``, else the environment, else with ``ask`` from the terminal; None without any.
+
+    Raises:
+        KtError: ``weak_master_key`` or ``misconfigured``, never with a key in it.
+    """
+    if path is not None:
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MAX_KEY_FILE)
+        except OSError as error:
+            raise KtError("usage", f"The master key file can't be read: {error.strerror}.") from None
+        return MasterKeys(parse_master_key(Secret(text.removesuffix(b"\n").removesuffix(b"\r")), "The master key"))
+    if secret_from_environment(VARIABLE) is not None:
+        return master_keys_from_environment()
+    if ask and sys.stdin.isatty():
+        return MasterKeys(parse_master_key(Secret.from_text(getpass("Master key (hidden): ")), "The master key"))
+    return None
+
+
+def authenticity(archive: Archive, masters: MasterKeys | None) -> str:
+    """Whether the system of a master key made the archive: ``yes``, or why that is not known.
+
+    Raises:
+        KtError: ``backup_damaged`` when it was changed since.
+    """
+    mark = read_authentication(archive)
+    given = [] if masters is None else [masters.current, *masters.previous]
+    for master in given:
+        if master.fingerprint == mark.master_fingerprint and mark.algorithm == ALGORITHM:
+            return _checked(archive.digest(MANIFEST), mark.mac, master)
+    return f"not checked: that takes the master key {mark.master_fingerprint}"
+
+
+def _checked(digest: str, mac: str, master: MasterKey) -> str:
+    if not is_marked(digest, mac, master):
+        raise KtError(
+            "backup_damaged",
+            f"The archive was changed by somebody who does not have the master key {master.fingerprint}.",
+            "Do not use it. Take another copy of it, or another backup.",
+        )
+    return "yes"
+
+
+def details(path: Path, manifest: Manifest) -> list[tuple[str, object]]:
+    """What an archive holds, for people."""
+    streams = [
+        (stream.name, f"{stream.messages:,} ({stream.first_sequence:,} to {stream.last_sequence:,})")
+        for stream in manifest.streams
+    ]
+    sealed = manifest.sealed_store
+    return [
+        ("FILE", path),
+        ("SIZE", size(path.stat().st_size)),
+        ("TAKEN", absolute(manifest.created_at)),
+        *streams,
+        ("VALUES", f"{sealed.values:,}, under {sealed.keys:,} keys"),
+        ("MASTER KEY", " and ".join(sealed.master_fingerprints)),
+    ]
+
+
+def document(path: Path, manifest: Manifest) -> dict[str, Any]:
+    """The same for programs: the manifest, and the file."""
+    return {"file": str(path), "bytes": path.stat().st_size, **manifest.model_dump(mode="json")}
+
+
+def size(count: int) -> str:
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:  # noqa: PLR2004
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+class Bar:
+    """Shows how far a step is (libs.backup.progress.Progress)."""
+
+    WIDTH: Final = 24
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._what, self._total, self._done, self._shown = "", 0, 0, -1
+
+    def step(self, what: str, total: int) -> None:
+        self._what, self._total, self._done, self._shown = what, total, 0, -1
+        self._progress.step(what)
+
+    def moved(self, units: int) -> None:
+        self._done += units
+        percent = min(100, self._done * 100 // self._total) if self._total else 0
+        if self._total and percent != self._shown:
+            self._shown = percent
+            filled = self.WIDTH * percent // 100
+            bar = "#" * filled + "-" * (self.WIDTH - filled)
+            self._progress.step(f"{self._what}  [{bar}] {percent:3d} %")
