@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from libs.backup.archive import LineWriter
 from libs.common.direct_get import StoredMessage
 from libs.common.event_store import read_event
-from libs.common.events import REGISTRY, MalformedEvent, RecordedEvent, UnknownEventType
-from libs.common.events.config_variable import SealedRef
-
-_DESTRUCTION: Final = "destroy_version"
-"""The action of events that name a value because it is gone."""
+from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
+from libs.common.events.secret import SealedRef, SecretVersionDestroyed
 
 
 class Index:
@@ -32,9 +28,7 @@ class Index:
     def _add(self, recorded: RecordedEvent) -> None:
         event = recorded.event
         sealed, version = getattr(event, "sealed", None), getattr(event, "version", None)
-        if not isinstance(sealed, SealedRef) or version is None:
-            return
-        if REGISTRY.of(event).action == _DESTRUCTION:
+        if not isinstance(sealed, SealedRef) or version is None or isinstance(event, SecretVersionDestroyed):
             return
         self._lines.write(
             {

@@ -36,18 +36,22 @@ class _Reader:
     """Reads an archive as far as it can be read. A value is authenticated by its own encryption, not by the file."""
 
     archive: Archive
-    flaws: list[str] = field(default_factory=list)
+    flaws: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        if self.archive.flaw:
+            self._warn(self.archive.flaw)
 
     def lines(self, member: str) -> Iterator[dict[str, Any]]:
         try:
             yield from self.archive.lines(member)
         except KtError as error:
-            self.flaws.append(error.detail)
+            self._warn(error.detail)
 
-    def warn(self) -> None:
-        for flaw in dict.fromkeys([self.archive.flaw, *self.flaws]):
-            if flaw:
-                print(f"{styled('warning:', 'yellow', sys.stderr)} {clean(flaw)}", file=sys.stderr)
+    def _warn(self, flaw: str) -> None:
+        if flaw not in self.flaws:
+            self.flaws.add(flaw)
+            print(f"{styled('warning:', 'yellow', sys.stderr)} {clean(flaw)}", file=sys.stderr)
 
 
 def show_value(session: Session, path: Path, wanted: Wanted, master_key_file: Path | None, *, show: bool) -> None:
@@ -67,9 +71,8 @@ def show_value(session: Session, path: Path, wanted: Wanted, master_key_file: Pa
         reader = _Reader(archive)
         entry = _entry(reader, wanted)
         row = next((row for row in reader.lines(VALUES) if row["id"] == entry["sealed_id"]), None)
-        reader.warn()
         if row is None:
-            raise _gone(entry, damaged=bool(reader.flaws or archive.flaw))
+            raise _gone(entry, damaged=bool(reader.flaws))
         masters = given_master_keys(master_key_file, ask=True)
         if masters is None:
             raise KtError(
@@ -88,7 +91,6 @@ def show_list(session: Session, path: Path) -> None:
         reader = _Reader(archive)
         there = {row["id"] for row in reader.lines(VALUES)}
         entries = [{**entry, "there": entry["sealed_id"] in there} for entry in reader.lines(INDEX)]
-    reader.warn()
     if session.json:
         print_json({"items": entries})
         return
@@ -106,7 +108,6 @@ def _entry(reader: _Reader, wanted: Wanted) -> dict[str, Any]:
     found = [e for e in reader.lines(INDEX) if (e["org"], e["kind"], e["name"]) == place]
     chosen = [e for e in found if wanted.version in (None, e["version"])]
     if not chosen:
-        reader.warn()
         versions = ", ".join(str(entry["version"]) for entry in found[-10:])
         raise KtError(
             "not_found",

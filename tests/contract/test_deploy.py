@@ -16,7 +16,7 @@ from libs.common.errors import KtError
 from libs.common.names import looks_like_secret
 from libs.common.secret import Secret
 from libs.engines.database import OWNERS
-from libs.engines.permissions import SERVICES
+from libs.engines.permissions import BACKUP, SERVICES
 from services.gateway.adapters.config_file import parse_config
 from services.keys.domain.master import parse_master_key
 
@@ -207,10 +207,10 @@ def test_preparing_hands_each_process_its_part_and_can_be_repeated(tmp_path: Pat
         "postgres": {"superuser.password"},
         "master": {"encryption-key"},
         "admin": {"admin.token"},
-        "provision": {"provisioner.creds", "pgpass", *(f"kt_{owner}.password" for owner in OWNERS)},
+        "provision": {"provisioner.creds", "pgpass", *(f"kt_{owner}.password" for owner in (*OWNERS, BACKUP))},
         "api": {"service.creds", "gateway.nk", "account.pub", "jwt.keys"},
         "command": {"service.creds"},
-        **{owner: {"service.creds", "password", "pgpass"} for owner in OWNERS},
+        **{owner: {"service.creds", "password", "pgpass"} for owner in (*OWNERS, BACKUP)},
     }
     signed = {name for name in first if name.endswith(("service.creds", "provisioner.creds", "operator.conf"))}
     second = prepared()

@@ -158,8 +158,6 @@ class KeysEndpoints:
     async def authenticate_backup(
         self, _: str, request: protocol.AuthenticateBackup
     ) -> protocol.AuthenticateBackupReply:
-        """Raises: Declined by an instance that is superseded."""
-        self.keyring.decline_if_superseded()
         return protocol.AuthenticateBackupReply(
             algorithm=ALGORITHM,
             master_fingerprint=self.master.fingerprint,

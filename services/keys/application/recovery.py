@@ -9,7 +9,6 @@ from typing import Any
 
 from libs.common.errors import KtError
 from libs.common.secret import Secret
-from services.keys.application.open_keyring import wrong_master_key
 from services.keys.domain.aead import NotAuthentic
 from services.keys.domain.keyring import KeyringEntry, UnwrappedKey, unwrap
 from services.keys.domain.master import MasterKey
@@ -47,7 +46,13 @@ def _unwrapped(entry: KeyringEntry, masters: Sequence[MasterKey]) -> UnwrappedKe
             continue
     if entry.master_fingerprint in {master.fingerprint for master in masters}:
         raise KtError("undecryptable", f"The key {entry.id} was changed and can't be opened.")
-    raise wrong_master_key([entry.master_fingerprint], masters[0])
+    given = " and ".join(master.fingerprint for master in masters)
+    raise KtError(
+        "wrong_master_key",
+        f"The value can be read with the master key {entry.master_fingerprint}; the key given is {given}.",
+        f"Give {entry.master_fingerprint}, the key that was in use when the backup was taken.",
+        extra={"needed": [entry.master_fingerprint], "given": given},
+    )
 
 
 def _entry(row: Row) -> KeyringEntry:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from libs.cli.main import BROKEN_PIPE, INTERRUPTED
+from tests.unit.backup.samples import MASTER_KEY, NAME, VALUES_BY_VERSION, archive
 from tests.unit.cli.fake_api import Asked, FakeApi, Reply
 from tests.unit.cli.processes import BASH, PROGRAM, at_terminal, environment, run
 
@@ -140,6 +141,19 @@ def test_who_destroys_a_version_is_told_which_others_hold_its_value(home: Path, 
     assert code == 1
     assert "also that of version 3, 5" in shown
     assert [asked.method for asked in api.asked] == ["GET"]
+
+
+def test_a_recovered_value_is_shown_at_a_terminal_only_when_asked(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "backup.tar").write_bytes(archive())
+    words = ("recover", "backup.tar", NAME, "--version", "1")
+    code, shown = at_terminal(*words, cwd=tmp_path)
+    assert code == 2
+    assert "--show" in shown
+    typed = [(b"hidden", f"{MASTER_KEY}\n".encode())]
+    code, shown = at_terminal(*words, "--show", cwd=tmp_path, typed=typed)
+    assert code == 0
+    assert VALUES_BY_VERSION[1].decode() in shown
+    assert MASTER_KEY not in shown
 
 
 def test_tail_ends_with_ctrl_c(home: Path, tmp_path: Path, api: FakeApi) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from libs.common import protocol
 from libs.common.messaging.rpc import Endpoint
-from libs.engines.permissions import GATEWAY, PROVISIONING, SERVICES
+from libs.engines.permissions import BACKING_UP, BACKUP, GATEWAY, PROVISIONING, SERVICES
 
 
 def publishers(subject: str) -> set[str]:
-    return {name for name, permissions in SERVICES.items() if subject in permissions.publish}
+    askers = {**SERVICES, BACKUP: BACKING_UP}
+    return {name for name, permissions in askers.items() if subject in permissions.publish}
 
 
 def endpoints() -> list[Endpoint[Any, Any]]:
@@ -43,8 +44,18 @@ def test_no_service_may_change_a_stream() -> None:
     assert "$JS.API.STREAM.>" in PROVISIONING.publish
 
 
+def test_backups_may_read_the_streams_and_have_an_archive_marked_and_nothing_else() -> None:
+    others = {
+        s for s in BACKING_UP.publish if not s.endswith((".KT_EVENTS", ".KT_ACCESS", ".KT_EVENTS.>", ".KT_ACCESS.>"))
+    }
+    assert others == {"kt.keys.v1.authenticate_backup"}
+    verbs = {s.split(".")[3] for s in BACKING_UP.publish if s.startswith("$JS.API.STREAM.")}
+    assert verbs == {"SNAPSHOT", "INFO"}
+    assert not BACKING_UP.responses
+
+
 def test_no_service_may_do_everything_below_a_root() -> None:
-    allowed = {s for p in (*SERVICES.values(), GATEWAY, PROVISIONING) for s in (*p.publish, *p.subscribe)}
+    allowed = {s for p in (*SERVICES.values(), GATEWAY, PROVISIONING, BACKING_UP) for s in (*p.publish, *p.subscribe)}
     assert not allowed & {">", "*", "kt.>", "$JS.>", "$JS.API.>", "_INBOX.>", "$SYS.>"}
 
 
