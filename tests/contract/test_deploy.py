@@ -84,17 +84,17 @@ def test_the_master_key_and_the_seeds_are_mounted_where_they_are_needed_and_nowh
     assert users("state") == {"prepare"}
 
 
-def test_only_owners_of_a_schema_reach_the_database() -> None:
+def test_only_owners_of_a_schema_and_backups_reach_the_database() -> None:
     reach = {n for n, service in COMPOSE["services"].items() if "database" in service.get("networks", ())}
-    assert reach == {"postgres", "provision", *OWNERS}
+    assert reach == {"postgres", "provision", BACKUP, *OWNERS}
     assert COMPOSE["networks"]["database"]["internal"]
 
 
 def test_what_compose_mounts_exists_in_the_image_with_its_owner() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    (parts,) = re.findall(r"for part in ([a-z ]+);", dockerfile)
+    (parts,) = re.findall(r"for part in ([a-z \\\n]+);", dockerfile)
     mounted = {v.split(":")[1] for v in COMPOSE["services"]["prepare"]["volumes"]}
-    assert mounted == {f"/volumes/{part}" for part in parts.split()}
+    assert mounted == {f"/volumes/{part}" for part in parts.replace("\\", " ").split()}
 
 
 def test_images_are_pinned() -> None:

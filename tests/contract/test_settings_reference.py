@@ -10,6 +10,7 @@ import pytest
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from libs.backup.source import BackupSettings
 from libs.engines.provision import ProvisionSettings
 from services.api.settings import ApiSettings
 from services.audit.settings import AuditSettings
@@ -24,6 +25,7 @@ PAGE = ROOT / "docs" / "reference" / "settings.md"
 PROCESSES: dict[str, type[BaseSettings]] = {
     "api": ApiSettings,
     "audit": AuditSettings,
+    "backup": BackupSettings,
     "command": CommandSettings,
     "gateway": GatewaySettings,
     "keys": KeysSettings,

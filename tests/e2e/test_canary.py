@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import threading
@@ -28,6 +30,7 @@ from tests.e2e.conftest import System, running
 from tests.e2e.receiver import Receiver
 from tests.e2e.secrets_search import Search
 from tests.engines import PostgresEngine
+from tests.unit.backup.independent_reader import members
 
 VARIABLES = "/v1/config-variables"
 WEBHOOKS = "/v1/webhooks"
@@ -376,6 +379,24 @@ def crash(system: System, canaries: Canaries, witness: Witness) -> None:
         eventually(lambda: is_ready(system), f"ready again after the death of {victim}", 30)
 
 
+def backup(system: System, canaries: Canaries, witness: Witness) -> None:
+    """An archive, what it unpacks to, and a home that was made of it. Only ``kt recover`` shows a value."""
+    folder, key = system.stage.home.parent, str(system.stage.home / "master.key")
+    archive, value = str(folder / "backup.tar"), canaries.new("recovered from a backup")
+    assert witness.heard(system.create("SAVED", value)).status == 201
+    witness.answers += system.kt("backup", "create", archive, "--output", "json").encode()
+    witness.answers += system.kt("backup", "verify", archive, "--master-key-file", key).encode()
+    witness.answers += system.kt("recover", archive, "--list").encode()
+    assert system.kt("recover", archive, "SAVED", "--master-key-file", key) == value
+    for name, content in members(archive).items():
+        unpacked = folder / "unpacked" / name.removesuffix(".gz")
+        unpacked.parent.mkdir(parents=True, exist_ok=True)
+        unpacked.write_bytes(gzip.decompress(content) if name.endswith(".gz") else content)
+    witness.answers += system.kt("backup", "restore", archive, "--into", str(folder / "restored")).encode()
+    # Its tables hold the rows that lie unpacked, and to search them takes as long as to search the system's.
+    shutil.rmtree(folder / "restored" / "postgres")
+
+
 def is_ready(system: System) -> bool:
     try:
         return system.http("GET", "/readyz").status == 200
@@ -383,6 +404,7 @@ def is_ready(system: System) -> bool:
         return False
 
 
+@pytest.mark.timeout(300)
 def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness], older: str, tmp_path: Path) -> None:
     system, tap, witness = watched
     canaries, config_dumps = Canaries(), bytearray()
@@ -395,6 +417,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     gateway_requests(system, canaries, witness, config_dumps)
     webhook_requests(system, canaries, witness)
     crash(system, canaries, witness)
+    backup(system, canaries, witness)
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()
     search = Search(canaries.by_path)
     # The words of a question travel to the service that answers it; they may not be stored, logged or repeated.

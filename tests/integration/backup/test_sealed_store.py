@@ -14,16 +14,15 @@ from libs.backup import sealed_store
 from libs.backup.archive import Archive, ArchiveWriter
 from libs.common.errors import KtError
 from libs.common.postgres import open_pool
-from services.keys.adapters.postgres import PostgresKeyringStore, PostgresSealedStore
 from tests.engines import Database, PostgresEngine
-from tests.integration.keys.rows import Rows
-from tests.unit.keys.support import Stores, master, start
+from tests.integration.keys.rows import stores_on
+from tests.unit.keys.support import master, start
 
 
 async def filled(database: Database, count: int) -> dict[str, bytes]:
     """Seals values; their ids and what they hold."""
     async with open_pool(database.dsn("keys"), "keys") as pool:
-        instance = await start(Stores(PostgresKeyringStore(pool), PostgresSealedStore(pool), Rows(pool)), master(1))
+        instance = await start(stores_on(pool), master(1))
         values = [b"value %d" % number for number in range(count)]
         return {(await instance.seal(v, name=f"K{n}")).id: v for n, v in enumerate(values)}
 

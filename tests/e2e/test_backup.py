@@ -1,0 +1,124 @@
+"""A backup under write load, put back elsewhere: nothing that was acknowledged is missing, and everything opens."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stage import Stage, eventually
+from tests.e2e.conftest import System, running
+from tests.e2e.secrets_search import Search
+from tests.e2e.test_crash import Burst
+from tests.unit.backup.independent_reader import is_marked, read_secret
+
+VARIABLES = "/v1/config-variables"
+WRITERS = 3
+BURST_VALUE = "burst-value"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Path, list[str]]]:
+    """A system with a history, a backup that was taken while it was written to, and what was acknowledged before."""
+    folder = tmp_path_factory.mktemp("backup")
+    for system in running(folder):
+        history(system)
+        yield system, folder / "backup.tar", saved_under_load(system, folder / "backup.tar")
+
+
+def saved_under_load(system: System, archive: Path) -> list[str]:
+    """Take a backup while others write. Returns the names that were acknowledged before it began."""
+    burst = Burst(system)
+    threads = [threading.Thread(target=burst.run) for _ in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: len(burst.acknowledged) >= 20, "writes flow", 30)
+        acknowledged = list(burst.acknowledged)
+        system.kt("backup", "create", str(archive))
+        assert len(burst.acknowledged) > len(acknowledged), "writes went on"
+    finally:
+        burst.stop.set()
+        for thread in threads:
+            thread.join(15)
+    assert set(burst.refused) == set(), "no write was refused"
+    return acknowledged
+
+
+def history(system: System) -> None:
+    for name in ("KEPT", "GONE", "THINNED"):
+        assert system.create(name, f"first value of {name}").status == 201
+        assert system.http("POST", f"{VARIABLES}/{name}/rotate", {"value": f"value of {name}"}).status == 200
+    assert system.http("DELETE", f"{VARIABLES}/GONE").status == 204
+    assert system.http("DELETE", f"{VARIABLES}/THINNED/versions/1").status == 204
+    assert set(resolve(system, "KEPT", "THINNED")) == {"KEPT", "THINNED"}
+
+
+def resolve(system: System, *names: str) -> dict[str, str]:
+    answer = system.http("POST", "/v1/machine/resolve", {"references": list(names)})
+    assert answer.status == 200, answer.body
+    return {result["reference"]: result["value"] for result in answer.body["results"]}
+
+
+def audit_log(system: System) -> dict[str, Any]:
+    """Every entry by its position."""
+    printed = json.loads(system.kt("events", "list", "--limit", "100000", "--output", "json"))
+    return {f"{item['stream']}:{item['sequence']}": item for item in printed["items"]}
+
+
+def last_sequences(archive: Path, system: System) -> dict[str, int]:
+    manifest = json.loads(system.kt("backup", "verify", str(archive), "--output", "json"))
+    return {stream["name"]: stream["last_sequence"] for stream in manifest["streams"]}
+
+
+def test_what_was_acknowledged_before_a_backup_is_there_after_its_restore(
+    saved: tuple[System, Path, list[str]], tmp_path: Path
+) -> None:
+    system, archive, acknowledged = saved
+    cut = last_sequences(archive, system)
+    key = system.stage.home / "master.key"
+    system.kt("backup", "restore", str(archive), "--into", str(tmp_path / "new"), "--master-key-file", str(key))
+    stage = Stage(tmp_path / "new", {"KEEPTRUSTS_SECRET_ENCRYPTION_KEY_FILE": str(key)})
+    try:
+        url = stage.start("up", until="ready ").split()[1]
+        restored = System(stage, url, (stage.home / "admin.token").read_text().strip())
+        names = [item["name"] for item in json.loads(restored.kt("vars", "list", "--output", "json"))["items"]]
+        assert set(names) >= {"KEPT", "THINNED", *acknowledged}
+        assert "GONE" not in names
+        for start in range(0, len(names), 100):
+            # Each event of the archive refers to a value that is in it.
+            values = resolve(restored, *names[start : start + 100])
+            assert all(values[n] == BURST_VALUE for n in values if n.startswith("burst."))
+        assert resolve(restored, "KEPT") == {"KEPT": "value of KEPT"}
+        assert restored.http("POST", f"{VARIABLES}/KEPT/rollback", {"version": 1}).status == 200
+        assert restored.http("POST", f"{VARIABLES}/THINNED/rollback", {"version": 1}).status == 404
+        before, after = audit_log(system), audit_log(restored)
+        for stream, last in cut.items():
+            positions = {f"{stream}:{sequence}" for sequence in range(1, last + 1)}
+            assert {p: before[p] for p in positions} == {p: after[p] for p in positions}
+    finally:
+        stage.close()
+
+
+def test_a_few_independent_lines_read_the_archive_of_the_real_system(
+    saved: tuple[System, Path, list[str]], tmp_path: Path
+) -> None:
+    system, archive, _ = saved
+    master_key = (system.stage.home / "master.key").read_text()
+    assert read_secret(str(archive), "KEPT", master_key) == b"value of KEPT"
+    assert read_secret(str(archive), "KEPT", master_key, version=1) == b"first value of KEPT"
+    assert read_secret(str(archive), "THINNED", master_key) == b"value of THINNED"
+    assert is_marked(str(archive), master_key)
+    for name, version in (("THINNED", 1), ("GONE", 1), ("GONE", 2)):
+        with pytest.raises(StopIteration):
+            read_secret(str(archive), name, master_key, version)
+    values = [f"{first}value of {name}" for first in ("", "first ") for name in ("KEPT", "GONE", "THINNED")]
+    assert list(Search({value: value for value in values}).bytes(archive.read_bytes(), "archive")) == []
+    file = tmp_path / "value"
+    words = ("recover", str(archive), "KEPT", "--master-key-file", str(system.stage.home / "master.key"))
+    file.write_text(system.kt(*words))
+    assert file.read_text() == "value of KEPT"
