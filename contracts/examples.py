@@ -23,6 +23,8 @@ from libs.common.events.encryption_key import DeepRotationCompleted, DeepRotatio
 from libs.common.events.gateway import (
     GatewayConfigLoaded,
     GatewayConfigReloaded,
+    GatewayConfigSourceApplied,
+    GatewayConfigSourceRefused,
     GatewayEnrolled,
     GatewayReloadRefused,
     GatewayVersionAdopted,
@@ -78,6 +80,7 @@ _TARGETS = (
     TargetReference("local", "env", "LOCAL_API_KEY", 0),
 )
 _CONFIG_DIGEST = "a1" * 32
+_SOURCE = ("https://git.example.com/platform/gateways.git", "policy-config.yaml", "main", "5e" * 20)
 
 
 def _variable(version: int = 0) -> Resource:
@@ -130,6 +133,8 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayConfigLoaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
+    (GatewayConfigSourceApplied(*_SOURCE, _CONFIG_DIGEST), _GATEWAY),
+    (GatewayConfigSourceRefused(*_SOURCE, "invalid_config"), _GATEWAY),
     (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (
         GatewayAccessLogStarted(_EPOCH, 1, "all", "01936c2e-1a00-7d4f-8c2b-3f7e6d5c4b3a", previous_ended=True),

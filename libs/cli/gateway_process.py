@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from libs.cli.discovery import find_api
@@ -22,7 +21,11 @@ if TYPE_CHECKING:
 class Run:
     """What a gateway is started with; None leaves it to the environment."""
 
-    policy_config: Path
+    policy_config: str
+    git_token: str | None
+    git_username: str | None
+    git_poll_seconds: float | None
+    git_allow_http: bool
     listen: str | None
     name: str | None
     allow_anonymous: bool
@@ -48,6 +51,10 @@ def settings_of(session: Session, run: Run) -> dict[str, Any]:
     """What is said on the command line, and the system that follows from it; the rest is the environment's."""
     given = {
         "policy_config": run.policy_config,
+        "git_token": run.git_token,
+        "git_username": run.git_username,
+        "git_poll_seconds": run.git_poll_seconds,
+        "git_allow_http": run.git_allow_http or None,
         "listen": run.listen,
         "name": run.name,
         "concurrency": run.concurrency,

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase
+from typing import Final
 
 from libs.common.errors import KtError
 from libs.common.names import checked_variable_name
-from libs.common.secret_kinds import CONFIG_VARIABLE
 
-EVERY_CONFIG_VARIABLE = "*"
+CONFIG_VARIABLE: Final = "config_variable"
+GIT_TOKEN: Final = "git_token"  # noqa: S105 - the name of a kind
+EVERY_CONFIG_VARIABLE: Final = "*"
 
 
 def reference_to(kind: str, name: str) -> str:
-    return name if kind == CONFIG_VARIABLE.name else f"{kind}/{name}"
+    return name if kind == CONFIG_VARIABLE else f"{kind}/{name}"
 
 
 def split_reference(reference: str) -> tuple[str, str]:
     """``(kind, name)`` of a reference or of a glob; neither is checked."""
     kind, slash, name = reference.partition("/")
-    return (kind, name) if slash else (CONFIG_VARIABLE.name, reference)
+    return (kind, name) if slash else (CONFIG_VARIABLE, reference)
 
 
 def is_reference(reference: str, kinds: Container[str]) -> bool:

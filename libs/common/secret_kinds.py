@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from libs.common import references
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -64,7 +65,7 @@ class SecretKind:
 
 
 CONFIG_VARIABLE: Final = SecretKind(
-    name="config_variable",
+    name=references.CONFIG_VARIABLE,
     noun="config variable",
     command="kt vars",
     always_sensitive=False,
@@ -80,7 +81,7 @@ CONFIG_VARIABLE: Final = SecretKind(
 )
 
 GIT_TOKEN: Final = SecretKind(
-    name="git_token",
+    name=references.GIT_TOKEN,
     noun="Git access token",
     command="kt git-tokens",
     always_sensitive=True,

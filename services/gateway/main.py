@@ -22,7 +22,6 @@ from libs.common.errors import Exit, KtError
 from libs.common.logging import configure_logging
 from libs.common.secret import Secret
 from libs.common.settings import secret_from_environment
-from services.gateway.adapters.config_file import ConfigFile
 from services.gateway.adapters.control_http import ControlServer, control_app
 from services.gateway.adapters.envoy.access_counts import EnvoyAccessCounts
 from services.gateway.adapters.envoy.access_log import AccessLogService
@@ -43,6 +42,7 @@ from services.gateway.application.access_log import AccessLog
 from services.gateway.application.background import Background
 from services.gateway.application.client_keys import follow_client_keys
 from services.gateway.application.control import ControlAccess
+from services.gateway.application.git_webhook import SECRET_VARIABLE, GitWebhook
 from services.gateway.application.losses import LossWatch
 from services.gateway.domain.client_auth import Anonymous, ClientAuth, ClientKey, ClientTokens, checked_client_key
 from services.gateway.domain.config import GatewayConfig
@@ -122,22 +122,26 @@ async def _run(
 ) -> None:
     configure_logging("gateway", settings.log_level)
     logging.getLogger("grpclib").setLevel(logging.WARNING)
-    source = ConfigFile(settings.policy_config, os.environ)
-    config = await source.load()
+    logging.getLogger("dulwich").setLevel(logging.WARNING)
     async with AsyncExitStack() as stack:
         home = stack.enter_context(gateway_home(settings.home, settings.name))
         runtime = stack.enter_context(runtime_directory())
         background = Background()
         stack.push_async_callback(background.close)
-        parts = Parts(settings, source, Places(home, runtime), background, link)
+        parts = Parts(settings, Places(home, runtime), background, link)
         stack.push_async_callback(parts.system.close)
+        config = await parts.first_config()
         auth, made = await _client_auth(settings, config, parts.system)
         access = ControlAccess(new_control_token(home), parts.token_verifier())
         gateway = parts.gateway(auth)
         await parts.data_plane.set_client_auth(auth)
-        app = control_app(gateway, access)
+        follower = parts.source_follower(gateway)
+        webhook = GitWebhook(secret_from_environment(SECRET_VARIABLE), follower.look) if follower else None
+        app = control_app(gateway, access, webhook)
         url = await stack.enter_async_context(_serving(settings, parts, app, partial(gateway.start, config)))
         background.start(parts.follower(gateway).run())
+        if follower is not None:
+            background.start(follower.run())
         if isinstance(auth, ClientTokens):
             background.start(follow_client_keys(parts.system.linked(), parts.data_plane, auth))
         state = {"name": settings.name, "url": url, "pid": os.getpid(), "since": rfc3339(parts.clock.now())}

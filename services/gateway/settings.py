@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from libs.common.errors import FieldProblem, KtError
-from libs.common.names import checked_identity
+from libs.common.names import checked_identity, checked_variable_name
 from libs.common.secret import Secret
+from services.gateway.domain.git_location import GitLocation, GitLocationError, is_remote, parse_git_location
 
 DEFAULT_NAME: Final = "keeptrusts-proxy"
 _LAST_PORT: Final = 65535
+_SHORTEST_POLL_S: Final = 5
+_USERNAME: Final = re.compile(r"[!-9;-~]{1,128}")
 
 
 def _as_secret(value: object) -> object:
@@ -22,6 +26,22 @@ def _as_secret(value: object) -> object:
 
 
 SecretSetting = Annotated[Secret, BeforeValidator(_as_secret)]
+
+
+def _as_place(value: object) -> object:
+    """Raises: KtError ``misconfigured``; nothing of the text is repeated, it may hold a credential."""
+    if not isinstance(value, str):
+        return value
+    if not is_remote(value):
+        return Path(value)
+    try:
+        return parse_git_location(value)
+    except GitLocationError as error:
+        raise KtError("misconfigured", f"--policy-config is not valid {error}.", _HOW_TO_FOLLOW) from None
+
+
+_HOW_TO_FOLLOW: Final = "docs/how-to/config-from-git.md shows how."
+Place = Annotated[Path | GitLocation, NoDecode, BeforeValidator(_as_place)]
 
 
 class GatewaySettings(BaseSettings):
@@ -37,7 +57,16 @@ class GatewaySettings(BaseSettings):
         populate_by_name=True,
     )
 
-    policy_config: Path = Field(description="The YAML file with targets and policies")
+    policy_config: Place = Field(
+        description="The YAML file with targets and policies, or git+https://HOST/REPOSITORY#PATH@REF"
+    )
+    git_token: str = Field(default="", description="Name of the Git access token that the repository is read with")
+    git_username: str = Field(default="x-access-token", description="User name sent with the token")
+    git_poll_seconds: float = Field(
+        default=60.0, ge=0, le=86400, description="How often to look for a new commit; 0 means only when told"
+    )
+    git_timeout_seconds: float = Field(default=30.0, ge=1, le=300, description="How long one look may take")
+    git_allow_http: bool = Field(default=False, description="Read the repository over unencrypted http")
     listen: str = Field(default="127.0.0.1:41002", description="address:port; port 0 picks a free one")
     name: str = Field(default=DEFAULT_NAME, description="Names this gateway in the status and in audit events")
     concurrency: int = Field(default=0, ge=0, le=256, description="Envoy's worker threads; 0 means one for each core")
@@ -68,7 +97,27 @@ class GatewaySettings(BaseSettings):
             raise KtError("misconfigured", detail, "", problems) from None
         checked_identity(settings.name)
         settings.address()
+        settings.check_git()
         return settings
+
+    def check_git(self) -> None:
+        """Raises: KtError ``misconfigured`` or ``invalid_name``."""
+        if not isinstance(self.policy_config, GitLocation):
+            if self.git_token:
+                raise KtError("misconfigured", "--git-token is for a config in a repository, and this one is a file.")
+            return
+        if self.policy_config.clear_text and not self.git_allow_http:
+            raise KtError(
+                "misconfigured",
+                "Token and config would cross the network in clear text (git+http).",
+                "Use git+https://, or --git-allow-http where the network itself is protected.",
+            )
+        if self.git_token:
+            checked_variable_name(self.git_token)
+        if not _USERNAME.fullmatch(self.git_username):
+            raise KtError("misconfigured", "--git-username takes 1 to 128 visible ASCII characters without a colon.")
+        if 0 < self.git_poll_seconds < _SHORTEST_POLL_S:
+            raise KtError("misconfigured", f"--git-poll takes {_SHORTEST_POLL_S} seconds or more, or 0 for never.")
 
     def address(self) -> tuple[str, int]:
         """Host and port of :attr:`listen`.

@@ -38,6 +38,7 @@ SECRETS = {
     "KEEPTRUSTS_SECRET_ENCRYPTION_KEY_PREVIOUS",
     "KEEPTRUSTS_JWT_VERIFICATION_KEYS",
     "KEEPTRUSTS_GATEWAY_CLIENT_KEY",
+    "KEEPTRUSTS_GATEWAY_GIT_WEBHOOK_SECRET",
     "KEEPTRUSTS_LEGACY_POSTGRES_DSN",
 }
 """Read apart from the settings classes, by ``secret_from_environment``: as a value or from the file of ``…_FILE``."""

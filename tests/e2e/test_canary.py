@@ -30,6 +30,7 @@ from tests.e2e.conftest import System, running
 from tests.e2e.receiver import Receiver
 from tests.e2e.secrets_search import Search
 from tests.engines import PostgresEngine
+from tests.git_server import git_server
 from tests.unit.backup.independent_reader import members
 
 VARIABLES = "/v1/config-variables"
@@ -303,6 +304,49 @@ def webhook_requests(system: System, canaries: Canaries, witness: Witness) -> No
         witness.answers += json.dumps(delivery.headers).encode() + delivery.body
 
 
+def git_requests(system: System, canaries: Canaries, witness: Witness) -> None:
+    """A gateway that reads its configuration from a private repository, and goes on when the token is rotated."""
+    key, old, new = canaries.header_safe("key"), canaries.new("Git access token"), canaries.new("rotated Git token")
+    provider = Provider(key)
+    assert witness.heard(system.create("KEY_OF_A_REPOSITORY", key)).status == 201
+    stored = {"name": "CONFIG_REPO", "value": old}
+    assert witness.heard(system.http("POST", "/v1/git-tokens", stored)).status == 201
+    token = system.stage.home.parent / "gateway.token"
+    references = ("--reference", "*", "--reference", "git_token/CONFIG_REPO")
+    issued = system.kt("token", "issue", "--role", "gateway", "--name", "from-git", "--ttl", "1h", *references)
+    token.write_text(issued)
+    canaries.by_path["token of a gateway"] = issued.strip()
+    config = {"config.yaml": CONFIG.format(url=provider.url, store="KEY_OF_A_REPOSITORY")}
+    with git_server(old) as server:
+        commits = [server.commit(config)]
+        place = ("--policy-config", f"git+{server.url}#config.yaml@main", "--git-token", "CONFIG_REPO")
+        words = ("--name", "from-git", "--token-file", str(token), "--listen", "127.0.0.1:0", "--git-poll", "0")
+        gateway = system.stage.start("gateway", "run", *place, *words, until="ready ").split()[1]
+        server.tokens = {new}
+        commits.append(server.commit({**config, "README": "changed"}))
+        control = (system.stage.home / "gateways/from-git/control.token").read_text().strip()
+        own = f"{gateway}/-/keeptrusts/v1"
+        assert witness.heard(call("POST", f"{own}/reload", control)).status == 403
+        rotated = system.http("POST", "/v1/git-tokens/CONFIG_REPO/rotate", {"value": new})
+        assert witness.heard(rotated).status == 200
+
+        def applied() -> bool:
+            told = witness.heard(call("GET", f"{own}/status", control))
+            return bool(told.body["source"]["commit"] == commits[1])
+
+        eventually(applied, "the rotated token opens the repository", 30)
+        witness.answers += system.kt("gateway", "status", "--name", "from-git").encode()
+        on_record = f"/v1/events?filter={quote('type=kt.gateway.config_source_applied.v1')}"
+
+        def recorded() -> bool:
+            listed = system.http("GET", on_record).body["items"]
+            return [event["data"]["detail"]["commit"] for event in listed] == commits[::-1]
+
+        eventually(recorded, "each applied commit is on record", 30)
+    token.unlink()
+    provider.close()
+
+
 def envoy_admin(path: str) -> bytes:
     """Ask the Envoy of this test's gateway; its admin socket lies in the temporary directory."""
     (admin,) = Path(os.environ["TMPDIR"]).glob("kt-gateway-*/admin.sock")
@@ -416,6 +460,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     older_rows(system, canaries, witness, older)
     gateway_requests(system, canaries, witness, config_dumps)
     webhook_requests(system, canaries, witness)
+    git_requests(system, canaries, witness)
     crash(system, canaries, witness)
     backup(system, canaries, witness)
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()

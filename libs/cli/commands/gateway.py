@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -55,15 +54,27 @@ def gateway() -> None:
     examples=(
         "kt gateway run --listen 0.0.0.0:41002 --policy-config policy-config.yaml",
         "kt gateway run --policy-config policy-config.yaml --listen 127.0.0.1:0",
+        "kt gateway run --policy-config git+https://git.example.com/gateways.git#config.yaml@main --git-token REPO",
     ),
 )
 @click.option(
     "--policy-config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(),
     required=True,
-    metavar="FILE",
-    help="Targets and policies. Keys stand in it as references, never themselves.",
+    metavar="FILE|URL",
+    help="Targets and policies: a file, or git+https://HOST/REPOSITORY#PATH@REF with a branch, tag or commit. Keys "
+    "stand in it as references, never themselves.",
 )
+@click.option("--git-token", metavar="NAME", help="Git access token to read the repository with (kt git-tokens).")
+@click.option("--git-username", metavar="NAME", help="User name sent with it.  [default: x-access-token]")
+@click.option(
+    "--git-poll",
+    "git_poll_seconds",
+    type=float,
+    metavar="SECONDS",
+    help="How often to look for a new commit; 0 for only when told.  [default: 60]",
+)
+@click.option("--git-allow-http", is_flag=True, help="Read the repository over unencrypted http.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Port 0 picks a free one.  [default: 127.0.0.1:41002]")
 @click.option("--name", callback=_identity, help=f"Name of the gateway.  [default: {DEFAULT_NAME}]")
 @click.option(
@@ -87,7 +98,7 @@ def run(session: Session, /, **settings: Any) -> None:
 @url_option
 @pass_session
 def reload(session: Session, *, name: str, gateway_url: str | None) -> None:
-    """Make a gateway read its config file anew.
+    """Make a gateway read its config anew, from its file or repository.
 
     It is applied as a whole. One with a mistake is refused, and the gateway goes on with the one it has.
     """
@@ -120,6 +131,7 @@ def status(session: Session, *, name: str, gateway_url: str | None) -> None:
         ("LOADED", ago(document.get("loaded_at"), datetime.now(UTC))),
         ("CLIENTS", str(document.get("client_auth", "")).replace("_", " ")),
     ]
+    details += _source_details(document.get("source") or {})
     if document.get("data_plane_connected") is False:
         details.append(("DATA PLANE", "not connected"))
     print_details(details)
@@ -148,7 +160,7 @@ def list_(session: Session) -> None:
         Column("CONFIG"),
     )
     for item in items:
-        seen, config = f"{age(item.get('seen_at'), now)} ago", str(item.get("config_digest", ""))[:12]
+        seen, config = f"{age(item.get('seen_at'), now)} ago", _config(item)
         targets: list[Mapping[str, Any]] = item.get("targets") or [{}]
         table.print(
             [
@@ -161,6 +173,31 @@ def list_(session: Session) -> None:
             ]
             for target in targets
         )
+
+
+def _config(item: Mapping[str, Any]) -> str:
+    """The commit it comes from, else the digest of the file."""
+    source = item.get("source") or {}
+    return f"commit {source['commit'][:12]}" if source else str(item.get("config_digest", ""))[:12]
+
+
+def _source_details(source: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """What is known of the repository that the config comes from."""
+    if not source:
+        return []
+    now, error = datetime.now(UTC), source.get("error") or {}
+    details: list[tuple[str, object]] = [
+        ("REPOSITORY", source.get("repository")),
+        ("PATH", source.get("path")),
+        ("REF", source.get("ref") or "HEAD"),
+        ("COMMIT", f"{str(source.get('commit', ''))[:12]}, since {ago(source.get('applied_at'), now)}"),
+        ("CHECKED", ago(source.get("checked_at"), now)),
+    ]
+    if error:
+        about = f"commit {error['commit'][:12]}: " if error.get("commit") else ""
+        told = f"{about}{error.get('detail', '')} {error.get('hint', '')}".rstrip()
+        details.append(("NOT APPLIED", f"{told} ({error.get('code')}, {ago(error.get('at'), now)})"))
+    return details
 
 
 def _print_targets(document: Mapping[str, Any]) -> None:

@@ -55,6 +55,30 @@ class GatewayReloadRefused:
     reason: str
 
 
+@REGISTRY.event("kt.gateway.config_source_applied.v1", action="apply_config_source", access=True)
+@dataclass(frozen=True, slots=True)
+class GatewayConfigSourceApplied:
+    """The configuration of this commit is in force. ``ref`` is empty for the repository's HEAD."""
+
+    repository: str
+    path: str
+    ref: str
+    commit: str
+    config_digest: str
+
+
+@REGISTRY.event("kt.gateway.config_source_refused.v1", action="apply_config_source", access=True, failure=True)
+@dataclass(frozen=True, slots=True)
+class GatewayConfigSourceRefused:
+    """The configuration of this commit was refused and the old one kept. ``reason`` is an error code."""
+
+    repository: str
+    path: str
+    ref: str
+    commit: str
+    reason: str
+
+
 @REGISTRY.event("kt.gateway.version_adopted.v1", action="adopt", access=True)
 @dataclass(frozen=True, slots=True)
 class GatewayVersionAdopted:

@@ -145,14 +145,27 @@ class GatewayTarget(Message):
     version: int
 
 
+class AppliedSource(Message):
+    repository: str
+    path: str
+    ref: str
+    commit: str
+    config_digest: str
+    applied_at: str
+
+
 class GatewayView(Message):
-    """A gateway and its last report; ``seen_at`` is empty before the first. ``references`` are its globs."""
+    """A gateway and its last report; ``seen_at`` is empty before the first. ``references`` are its globs.
+
+    ``source`` is the commit that its configuration comes from, when that is in a repository.
+    """
 
     name: str
     config_digest: str
     targets: list[GatewayTarget]
     seen_at: str
     references: list[str]
+    source: AppliedSource | None = None
 
 
 class GatewayList(Message):
@@ -168,12 +181,29 @@ class GatewayBootstrapReply(Message):
     client_jwks: dict[str, Any]
 
 
-class GatewayReport(Message):
-    """What a gateway says of itself; every kind but ``reload_refused`` names all its targets, in parts."""
+class ConfigSource(Message):
+    """A file in a repository, as of one commit. ``ref`` is empty for the repository's HEAD."""
 
-    kind: Literal["config_loaded", "config_reloaded", "reload_refused", "version_adopted"]
+    repository: str = Field(max_length=2048)
+    path: str = Field(max_length=2048)
+    ref: str = Field(default="", max_length=2048)
+    commit: str = Field(pattern="^[0-9a-f]{40}$")
+
+
+class GatewayReport(Message):
+    """What a gateway says of itself. Those about targets name all of them, in parts; those of a source have one."""
+
+    kind: Literal[
+        "config_loaded",
+        "config_reloaded",
+        "reload_refused",
+        "version_adopted",
+        "config_source_applied",
+        "config_source_refused",
+    ]
     config_digest: str = ""
     reason: str = ""
+    source: ConfigSource | None = None
     part: int = Field(default=0, ge=0, lt=MAX_REPORT_PARTS)
     parts: int = Field(default=1, ge=1, le=MAX_REPORT_PARTS)
     targets: list[GatewayTarget] = Field(default_factory=list, max_length=MAX_REPORT_TARGETS)

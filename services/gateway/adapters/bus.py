@@ -63,8 +63,8 @@ class Bus:
         self._seed = new_seed(NkeyKind.USER)
         self._identity: BusIdentity | None = None
         self._client: Client | None = None
-        self._subscriptions: dict[str, Subscription] = {}
-        self._watched: frozenset[str] = frozenset()
+        self._subscriptions: dict[Reference, Subscription] = {}
+        self._watched: frozenset[Reference] = frozenset()
         self._opening = asyncio.Lock()
         self._lost = asyncio.Event()
         self._upkeep: asyncio.Task[None] | None = None
@@ -113,7 +113,7 @@ class Bus:
             raise KtError("unavailable", "The system gave an answer that can't be read.") from None
 
     async def watch(self, references: Sequence[Reference]) -> None:
-        self._watched = frozenset(reference.name for reference in references)
+        self._watched = frozenset(references)
         if not self._watched and self._upkeep is None:
             return
         await self.open()
@@ -139,18 +139,18 @@ class Bus:
         if client is None:
             return
         try:
-            for name in self._watched - self._subscriptions.keys():
-                subject = feed_subject(self.identity.org, "config_variable", name)
-                self._subscriptions[name] = await client.subscribe(subject, cb=self._told(name))
-            for name in self._subscriptions.keys() - self._watched:
-                await self._subscriptions.pop(name).unsubscribe()
+            for reference in self._watched - self._subscriptions.keys():
+                subject = feed_subject(self.identity.org, reference.secret_kind, reference.name)
+                self._subscriptions[reference] = await client.subscribe(subject, cb=self._told(reference))
+            for reference in self._subscriptions.keys() - self._watched:
+                await self._subscriptions.pop(reference).unsubscribe()
             await client.flush(timeout=int(_BOUND_S))
         except (NatsError, OSError, TimeoutError) as error:
             raise KtError("unreachable", f"Changes can't be followed ({type(error).__name__}).") from None
 
-    def _told(self, name: str) -> Callable[[Msg], Awaitable[None]]:
+    def _told(self, reference: Reference) -> Callable[[Msg], Awaitable[None]]:
         async def told(_message: Msg) -> None:
-            self._listener.changed(name)
+            self._listener.changed(reference)
 
         return told
 

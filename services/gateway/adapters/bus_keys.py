@@ -37,14 +37,14 @@ class BusKeys:
     async def _resolve(self, references: Sequence[Reference], purpose: Purpose) -> list[Resolution]:
         recipient = BoxPrivateKey.generate()
         request = ResolveForGateway(
-            references=[reference.name for reference in references],
+            references=[reference.in_system for reference in references],
             recipient_key=recipient.public.encoded,
             purpose=purpose.value,
         )
         reply = await self._bus.call(GATEWAY_RESOLVE, "resolve", request)
         values = self._open(reply, recipient)
         answers = {answer.reference: answer for answer in reply.results}
-        return [_resolution(reference, answers.get(reference.name), values) for reference in references]
+        return [_resolution(reference, answers.get(reference.in_system), values) for reference in references]
 
     def _open(self, reply: ResolveReply, recipient: BoxPrivateKey) -> dict[str, str]:
         if reply.box is None:
@@ -60,9 +60,9 @@ def _resolution(reference: Reference, answer: Answer | None, values: dict[str, s
         return Unresolved(reference, Reason.UNDECRYPTABLE)
     if answer.status == "failed":
         return Unresolved(reference, _reason(answer.reason), answer.sequence)
-    if reference.name not in values:
+    if reference.in_system not in values:
         return Unresolved(reference, Reason.UNDECRYPTABLE, answer.sequence)
-    value = Secret(base64.b64decode(values[reference.name]))
+    value = Secret(base64.b64decode(values[reference.in_system]))
     return Resolved(reference, value, answer.version, answer.sequence)
 
 

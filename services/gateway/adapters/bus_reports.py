@@ -8,7 +8,13 @@ from collections import deque
 from typing import Final
 
 from libs.common.errors import KtError
-from libs.common.protocol.resolver import GATEWAY_REPORT, MAX_REPORT_TARGETS, GatewayReport, GatewayTarget
+from libs.common.protocol.resolver import (
+    GATEWAY_REPORT,
+    MAX_REPORT_TARGETS,
+    ConfigSource,
+    GatewayReport,
+    GatewayTarget,
+)
 from services.gateway.adapters.bus import Bus
 from services.gateway.application.ports import Report
 
@@ -43,6 +49,7 @@ class BusReports:
                     kind=report.kind.value,
                     config_digest=report.config_digest,
                     reason=report.reason,
+                    source=_source(report),
                     part=part,
                     parts=parts,
                     targets=targets[start : start + MAX_REPORT_TARGETS],
@@ -69,3 +76,10 @@ class BusReports:
             pause = _FIRST_RETRY_S
             if self._waiting and self._waiting[0] is report:
                 self._waiting.popleft()
+
+
+def _source(report: Report) -> ConfigSource | None:
+    if report.commit is None:
+        return None
+    location = report.commit.location
+    return ConfigSource(repository=location.repository, path=location.path, ref=location.ref, commit=report.commit.id)

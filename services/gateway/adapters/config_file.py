@@ -89,6 +89,16 @@ class ConfigFile:
         # In a thread: a large file takes a second to parse, and rotations go on meanwhile.
         return await asyncio.to_thread(self._load)
 
+    def applied(self, config: GatewayConfig) -> None:
+        """A file is not told."""
+
+    def refused(self, error: KtError) -> None:
+        """A file is not told."""
+
+    @property
+    def status(self) -> None:
+        return None
+
     def _load(self) -> GatewayConfig:
         try:
             with self._path.open("rb") as file:

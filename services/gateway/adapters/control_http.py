@@ -19,16 +19,20 @@ from starlette.routing import Route
 from libs.common.errors import KtError
 from services.gateway.application.control import ControlAccess
 from services.gateway.application.gateway import Gateway
+from services.gateway.application.git_webhook import GitWebhook
 
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "/-/keeptrusts"
 _STOP_TIMEOUT_S: Final = 2.0
+_WEBHOOKS_AT_ONCE: Final = 4
+_MAX_BODY_BYTES: Final = 1024 * 1024
+_BODY_TIMEOUT_S: Final = 10.0
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def control_app(gateway: Gateway, access: ControlAccess) -> Starlette:
+def control_app(gateway: Gateway, access: ControlAccess, webhook: GitWebhook | None = None) -> Starlette:
     async def healthz(_request: Request) -> Response:
         ready = gateway.config is not None
         return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
@@ -39,11 +43,25 @@ def control_app(gateway: Gateway, access: ControlAccess) -> Starlette:
     async def reload(_request: Request) -> Response:
         return JSONResponse({"outcome": "reloaded", **(await gateway.reload()).as_document()})
 
+    webhooks = asyncio.Semaphore(_WEBHOOKS_AT_ONCE)
+
+    async def git_webhook(request: Request) -> Response:
+        if webhook is None:
+            raise KtError("not_found", "This gateway's configuration is a file, so that there is nothing to look at.")
+        if request.headers.get("authorization"):
+            await access.check(request.headers["authorization"])
+        else:
+            async with webhooks:
+                webhook.check(request.headers, await _body(request))
+        webhook.look()
+        return JSONResponse({"outcome": "looking"}, 202)
+
     return Starlette(
         routes=[
             Route(f"{PREFIX}/healthz", healthz),
             Route(f"{PREFIX}/v1/status", _guarded(status, access)),
             Route(f"{PREFIX}/v1/reload", _guarded(reload, access), methods=["POST"]),
+            Route(f"{PREFIX}/v1/git-webhook", _answered(git_webhook), methods=["POST"]),
         ],
         exception_handlers={404: _no_such_endpoint, 405: _no_such_method},
     )
@@ -51,8 +69,15 @@ def control_app(gateway: Gateway, access: ControlAccess) -> Starlette:
 
 def _guarded(endpoint: Endpoint, access: ControlAccess) -> Endpoint:
     async def guarded(request: Request) -> Response:
+        await access.check(request.headers.get("authorization", ""))
+        return await endpoint(request)
+
+    return _answered(guarded)
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    async def answered(request: Request) -> Response:
         try:
-            await access.check(request.headers.get("authorization", ""))
             return await endpoint(request)
         except KtError as error:
             return problem(error)
@@ -60,7 +85,21 @@ def _guarded(endpoint: Endpoint, access: ControlAccess) -> Endpoint:
             log.exception("control.failed")
             return problem(KtError("internal", "Something failed inside the gateway.", "Its log has the details."))
 
-    return guarded
+    return answered
+
+
+async def _body(request: Request) -> bytes:
+    """Raises: KtError ``body_too_large`` or ``request_timeout``: anybody may send one."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_BODY_BYTES:
+                    raise KtError("body_too_large", f"A webhook's body has at most {_MAX_BODY_BYTES:,} bytes here.")
+    except TimeoutError:
+        raise KtError("request_timeout", "The body did not arrive in time.") from None
+    return bytes(body)
 
 
 def problem(error: KtError) -> Response:

@@ -36,7 +36,11 @@ class KeySources:
     """Each kind of reference to its own source. The store is not asked when nothing refers to it."""
 
     def __init__(self, environment: KeySource, store: KeySource) -> None:
-        self._by_kind = {ReferenceKind.ENV: environment, ReferenceKind.STORE: store}
+        self._by_kind = {
+            ReferenceKind.ENV: environment,
+            ReferenceKind.STORE: store,
+            ReferenceKind.GIT_TOKEN: store,
+        }
 
     async def resolve(self, references: Sequence[Reference], purpose: Purpose) -> Sequence[Resolution]:
         resolutions: list[Resolution] = []

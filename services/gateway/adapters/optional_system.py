@@ -27,18 +27,20 @@ class LinkedSystem(KeySource, ChangeFeed, Reporter, AccessSink, Protocol):
 
 
 class OptionalSystem:
-    """Without references to config variables it does nothing, and needs neither URL nor token.
+    """Without references to secrets of the system it does nothing, and needs neither URL nor token.
 
-    ``background`` takes over the linked system's work.
+    ``background`` takes over the linked system's work; ``always`` is watched whatever else is.
     """
 
     def __init__(
         self,
         link: Callable[[], LinkedSystem],
         background: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        always: Sequence[Reference] = (),
     ) -> None:
         self._link = link
         self._background = background
+        self._always = tuple(always)
         self._system: LinkedSystem | None = None
 
     def linked(self) -> LinkedSystem:
@@ -57,8 +59,9 @@ class OptionalSystem:
         return await self.linked().resolve(references, purpose)
 
     async def watch(self, references: Sequence[Reference]) -> None:
-        if references or self._system is not None:
-            await self.linked().watch(references)
+        wanted = (*references, *self._always)
+        if wanted or self._system is not None:
+            await self.linked().watch(wanted)
 
     def report(self, report: Report) -> None:
         if self._system is not None:
@@ -75,6 +78,6 @@ class OptionalSystem:
 def needs_system() -> KtError:
     return KtError(
         "misconfigured",
-        "The configuration refers to config variables (secret_key_ref with store), and no system is known.",
+        "The gateway needs secrets of a system (secret_key_ref with store, or --git-token), and no system is known.",
         "Set KEEPTRUSTS_API_URL and KEEPTRUSTS_TOKEN, run beside a system's home, or use secret_key_ref with env.",
     )

@@ -91,9 +91,10 @@ class Gateway:
         async with self._one_at_a_time:
             await self._switch(config, Purpose.STARTUP)
         self._report(ReportKind.CONFIG_LOADED, config)
+        self._source.applied(config)
 
     async def reload(self) -> GatewayStatus:
-        """Read the file again and switch to it. Calls that come while one runs wait for their turn.
+        """Read the configuration again and switch to it. Calls that come while one runs wait for their turn.
 
         Raises:
             KtError: why it was refused; the configuration before stays in force.
@@ -107,8 +108,10 @@ class Gateway:
             except KtError as error:
                 log.warning("gateway.reload_refused", extra={"code": error.code})
                 self._reporter.report(Report(ReportKind.RELOAD_REFUSED, digest, reason=error.code))
+                self._source.refused(error)
                 raise
             self._report(ReportKind.CONFIG_RELOADED, config)
+            self._source.applied(config)
             return self.status()
 
     async def _switch(self, config: GatewayConfig, purpose: Purpose) -> None:
@@ -197,6 +200,7 @@ class Gateway:
                 TargetStatus(target, self._keyring[target.reference], self._data_plane.acknowledged(target.reference))
                 for target in config.targets
             ),
+            source=self._source.status,
         )
 
 

@@ -7,17 +7,59 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from libs.common.errors import KtError
 from libs.common.secret import Secret
 from services.gateway.domain.access import Recording
 from services.gateway.domain.client_auth import ClientAuth
 from services.gateway.domain.config import GatewayConfig
+from services.gateway.domain.git_location import GitLocation
 from services.gateway.domain.references import Purpose, Reference, Resolution
 from services.gateway.domain.routing import RoutingPlan
+from services.gateway.domain.source import SourceStatus
 
 
 class ConfigSource(Protocol):
+    """Where the configuration comes from. It is told what became of what it loaded last."""
+
     async def load(self) -> GatewayConfig:
-        """The configuration as it is now. Raises: KtError ``invalid_config``."""
+        """The configuration as it is now. Raises: KtError ``invalid_config``, or why it can't be had."""
+
+    def applied(self, config: GatewayConfig) -> None:
+        """It is in force from now on."""
+
+    def refused(self, error: KtError) -> None:
+        """It is not; what was in force before stays."""
+
+    @property
+    def status(self) -> SourceStatus | None:
+        """Of a repository; None for a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One commit. ``tip`` is what the ref points to: the commit, or a tag of it.
+
+    ``problem`` says, in words, why the path names no file there.
+    """
+
+    tip: str
+    commit: str
+    content: bytes = b""
+    problem: str = ""
+
+
+class Repository(Protocol):
+    """A repository and a ref in it. Nothing it raises or returns holds the token.
+
+    Each call raises KtError: ``unreachable`` or ``unavailable``; ``forbidden`` when it refuses the token;
+    ``not_found`` when there is no such repository or ref.
+    """
+
+    async def tip(self, token: Secret | None) -> str:
+        """What the ref points to now."""
+
+    async def snapshot(self, token: Secret | None) -> Snapshot:
+        """The file, as of now."""
 
 
 class KeySource(Protocol):
@@ -41,8 +83,8 @@ class ChangeFeed(Protocol):
 class ChangeListener(Protocol):
     """Told by a :class:`ChangeFeed`; both calls return at once."""
 
-    def changed(self, name: str) -> None:
-        """A config variable got a new version, or was deleted."""
+    def changed(self, reference: Reference) -> None:
+        """A secret of the system got a new version, or was deleted."""
 
     def missed(self) -> None:
         """Changes may have been missed: after a reconnect or a gap."""
@@ -94,6 +136,8 @@ class ReportKind(StrEnum):
     CONFIG_RELOADED = "config_reloaded"
     RELOAD_REFUSED = "reload_refused"
     VERSION_ADOPTED = "version_adopted"
+    SOURCE_APPLIED = "config_source_applied"
+    SOURCE_REFUSED = "config_source_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +148,22 @@ class TargetVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of a repository that configurations come from. ``id`` is empty when none could be read."""
+
+    location: GitLocation
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """``reason`` is the error code of a refused reload."""
+    """``reason`` is the error code of what was refused. A report of a source has a ``commit``."""
 
     kind: ReportKind
     config_digest: str
     targets: tuple[TargetVersion, ...] = ()
     reason: str = ""
+    commit: Commit | None = None
 
 
 class Reporter(Protocol):

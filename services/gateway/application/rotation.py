@@ -36,8 +36,8 @@ class PendingChanges:
         self._missed = False
         self._wake = asyncio.Event()
 
-    def changed(self, name: str) -> None:
-        self._references.add(Reference(ReferenceKind.STORE, name))
+    def changed(self, reference: Reference) -> None:
+        self._references.add(reference)
         self._wake.set()
 
     def missed(self) -> None:

@@ -36,12 +36,16 @@ class AuditLogger:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """``digest`` is the hex SHA-256 of the file's bytes; the first target takes what nothing else selects."""
+    """``digest`` is the hex SHA-256 of the file's bytes; the first target takes what nothing else selects.
+
+    ``commit`` is that of a configuration from a repository, else empty.
+    """
 
     pack: Pack
     targets: tuple[Target, ...]
     audit_logger: AuditLogger | None
     digest: str
+    commit: str = ""
 
     @property
     def references(self) -> tuple[Reference, ...]:

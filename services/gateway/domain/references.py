@@ -7,23 +7,42 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from libs.common.references import CONFIG_VARIABLE, GIT_TOKEN, reference_to
 from libs.common.secret import Secret
 
 
 class ReferenceKind(StrEnum):
     ENV = "env"
     STORE = "store"
+    GIT_TOKEN = "git_token"  # noqa: S105 - the name of a kind
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
-    """``secret_key_ref``: an environment variable of the gateway process, or a config variable of the system."""
+    """An environment variable of the gateway process, or a secret of the system: a config variable (``store``) or
+    the Git access token that the configuration is read with."""
 
     kind: ReferenceKind
     name: str
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+    @property
+    def secret_kind(self) -> str:
+        """The kind of secret, as the system calls it; empty for environment variables."""
+        return _SECRET_KINDS.get(self.kind, "")
+
+    @property
+    def in_system(self) -> str:
+        """How the system is asked for it."""
+        return reference_to(self.secret_kind, self.name)
+
+
+_SECRET_KINDS: Final[Mapping[ReferenceKind, str]] = {
+    ReferenceKind.STORE: CONFIG_VARIABLE,
+    ReferenceKind.GIT_TOKEN: GIT_TOKEN,
+}
 
 
 class Reason(StrEnum):
@@ -43,8 +62,8 @@ DEFINITE: Final = frozenset({Reason.NOT_FOUND, Reason.DELETED, Reason.NOT_PERMIT
 """Reasons that say the key is gone. The others are faults on the way to it: a key held already stays in use."""
 
 EXPLANATION: Final[Mapping[Reason, str]] = {
-    Reason.NOT_FOUND: "no config variable has this name",
-    Reason.DELETED: "the config variable was deleted",
+    Reason.NOT_FOUND: "nothing is stored under this name",
+    Reason.DELETED: "it was deleted",
     Reason.NOT_PERMITTED: "this gateway is not allowed to use it",
     Reason.INVALID_REFERENCE: "it is not a valid name",
     Reason.UNDECRYPTABLE: "its sealed value can't be opened",

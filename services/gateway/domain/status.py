@@ -11,6 +11,7 @@ from libs.common.clock import rfc3339
 from services.gateway.domain.access import AccessLogStatus
 from services.gateway.domain.config import Target
 from services.gateway.domain.keys import HeldKey
+from services.gateway.domain.source import SourceStatus
 
 
 class TargetState(StrEnum):
@@ -50,7 +51,8 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """``client_auth`` is ``client_token``, ``client_key`` or ``anonymous``."""
+    """``client_auth`` is ``client_token``, ``client_key`` or ``anonymous``; ``source`` is that of a configuration
+    from a repository."""
 
     name: str
     pack: str
@@ -60,6 +62,7 @@ class GatewayStatus:
     data_plane_connected: bool
     access_log: AccessLogStatus
     targets: tuple[TargetStatus, ...]
+    source: SourceStatus | None = None
 
     def as_document(self) -> dict[str, Any]:
         return {
@@ -70,5 +73,6 @@ class GatewayStatus:
             "client_auth": self.client_auth,
             "data_plane_connected": self.data_plane_connected,
             "access_log": self.access_log.as_document(),
+            "source": self.source.as_document() if self.source else None,
             "targets": [target.as_document() for target in self.targets],
         }

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from libs.common.clock import Clock, rfc3339
+from libs.common.errors import KtError
 from libs.common.events import Actor, Metadata, Origin, RecordedEvent, Resource, encode
 from libs.common.events.gateway import (
     GatewayConfigLoaded,
     GatewayConfigReloaded,
+    GatewayConfigSourceApplied,
+    GatewayConfigSourceRefused,
     GatewayReloadRefused,
     GatewayVersionAdopted,
     TargetReference,
 )
 from libs.common.ids import IdFactory
 from libs.common.protocol.resolver import (
+    AppliedSource,
     GatewayBootstrap,
     GatewayBootstrapReply,
     GatewayList,
@@ -34,6 +38,9 @@ from services.resolver.application.recording import SOURCE
 STATE_KIND: Final = "gateway"
 REFUSAL_KIND: Final = "gateway_reload"
 """Refusals have a subject of their own, so that the last record of ``STATE_KIND`` is always what a gateway serves."""
+
+SOURCE_KIND: Final = "gateway_source"
+SOURCE_REFUSAL_KIND: Final = "gateway_source_refusal"
 
 CONCURRENT_READS: Final = 32
 
@@ -69,7 +76,7 @@ class Gateways:
         each part is the gateway's whole state."""
         org, name = _identity(subject)
         event = _event(report)
-        kind = REFUSAL_KIND if isinstance(event, GatewayReloadRefused) else _state_kind(report.part)
+        kind = _OWN_SUBJECTS.get(type(event)) or _state_kind(report.part)
         metadata = Metadata(
             self.ids.new(), rfc3339(self.clock.now()), org, SOURCE, Actor("gateway", name), Origin(self.ids.new())
         )
@@ -82,7 +89,8 @@ class Gateways:
 
         async def view(name: str, allowed: list[str]) -> GatewayView:
             async with slots:
-                return _view(name, allowed, await self._state(request.org, name))
+                source = await self.reports.last(access_subject(request.org, SOURCE_KIND, name))
+                return _view(name, allowed, await self._state(request.org, name), source)
 
         known = await self.lists.gateways(request.org)
         return GatewayList(items=list(await asyncio.gather(*(view(name, allowed) for name, allowed in known))))
@@ -97,6 +105,13 @@ class Gateways:
             for part in range(1, first.event.parts)
         ]
         return [first, *(record for record in rest if record is not None)]
+
+
+_OWN_SUBJECTS: Final[Mapping[type[Any], str]] = {
+    GatewayReloadRefused: REFUSAL_KIND,
+    GatewayConfigSourceApplied: SOURCE_KIND,
+    GatewayConfigSourceRefused: SOURCE_REFUSAL_KIND,
+}
 
 
 def _state_kind(part: int) -> str:
@@ -120,12 +135,24 @@ def _event(report: GatewayReport) -> object:
             return GatewayVersionAdopted(report.config_digest, report.part, report.parts, targets)
         case "reload_refused":
             return GatewayReloadRefused(report.config_digest, report.reason)
+        case "config_source_applied":
+            return GatewayConfigSourceApplied(*_source(report), report.config_digest)
+        case "config_source_refused":
+            return GatewayConfigSourceRefused(*_source(report), report.reason)
 
 
-def _view(name: str, allowed: list[str], state: Sequence[RecordedEvent]) -> GatewayView:
+def _source(report: GatewayReport) -> tuple[str, str, str, str]:
+    source = report.source
+    if source is None:
+        raise KtError("invalid_request", "A report of a source names the source.")
+    return source.repository, source.path, source.ref, source.commit
+
+
+def _view(name: str, allowed: list[str], state: Sequence[RecordedEvent], source: RecordedEvent | None) -> GatewayView:
+    digest = state[0].event.config_digest if state else ""
     return GatewayView(
         name=name,
-        config_digest=state[0].event.config_digest if state else "",
+        config_digest=digest,
         targets=[
             GatewayTarget(target=t.target, store=t.store, reference=t.reference, version=t.version)
             for record in state
@@ -133,4 +160,17 @@ def _view(name: str, allowed: list[str], state: Sequence[RecordedEvent]) -> Gate
         ],
         seen_at=state[0].metadata.time if state else "",
         references=allowed,
+        source=_applied(source) if source and source.event.config_digest == digest else None,
+    )
+
+
+def _applied(recorded: RecordedEvent) -> AppliedSource:
+    event: GatewayConfigSourceApplied = recorded.event
+    return AppliedSource(
+        repository=event.repository,
+        path=event.path,
+        ref=event.ref,
+        commit=event.commit,
+        config_digest=event.config_digest,
+        applied_at=recorded.metadata.time,
     )

@@ -67,6 +67,9 @@ class Gateway:
         headers = {"authorization": f"Bearer {self.control_token}"}
         return await request(self.port, method, f"/-/keeptrusts/v1/{path}", headers)
 
+    async def source(self) -> dict[str, Any]:
+        return dict((await self.status())["source"])
+
     async def status(self) -> dict[str, Any]:
         answer = await self.control("GET", "status")
         assert answer.status == 200, answer
@@ -88,9 +91,10 @@ class Gateway:
 async def gateway(
     home: Path, text: str, system: System | None = None, *, anonymous: bool = False, **settings: Any
 ) -> AsyncIterator[Gateway]:
-    """A gateway that is ready; stopped at the end."""
+    """A gateway that is ready; stopped at the end. Without a ``policy_config`` of its own, ``text`` is its file."""
     config = home / "policy-config.yaml"
     config.write_text(text)
+    settings.setdefault("policy_config", config)
     running = Gateway(home, config, system or System())
     ready = asyncio.Event()
 
@@ -99,7 +103,6 @@ async def gateway(
         ready.set()
 
     given = GatewaySettings.of(
-        policy_config=config,
         listen="127.0.0.1:0",
         home=home,
         concurrency=1,

@@ -1,4 +1,4 @@
-"""A system in memory: config variables, their feed, client keys, and the reports a gateway sends."""
+"""A system in memory: secrets by reference, their feed, client keys, and the reports a gateway sends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,26 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.common.errors import KtError
+from libs.common.references import GIT_TOKEN, split_reference
 from libs.common.secret import Secret
 from services.gateway.application.access_log import Batch
 from services.gateway.application.ports import ChangeListener, Report
 from services.gateway.domain.access import Record
 from services.gateway.domain.client_auth import ClientTokens
-from services.gateway.domain.references import Purpose, Reason, Reference, Resolution, Resolved, Unresolved
+from services.gateway.domain.references import (
+    Purpose,
+    Reason,
+    Reference,
+    ReferenceKind,
+    Resolution,
+    Resolved,
+    Unresolved,
+)
+
+
+def reference_of(name: str) -> Reference:
+    kind, plain = split_reference(name)
+    return Reference(ReferenceKind.GIT_TOKEN if kind == GIT_TOKEN else ReferenceKind.STORE, plain)
 
 
 @dataclass
@@ -62,20 +76,20 @@ class System:
 
     def tell(self, name: str) -> None:
         if self.listener is not None and name in self.watched:
-            self.listener.changed(name)
+            self.listener.changed(reference_of(name))
 
     def reconnect(self) -> None:
         assert self.listener is not None
         self.listener.missed()
 
     async def resolve(self, references: Sequence[Reference], purpose: Purpose) -> Sequence[Resolution]:
-        self.asked.append(([reference.name for reference in references], purpose))
+        self.asked.append(([reference.in_system for reference in references], purpose))
         self._check()
         return [self._resolve(reference) for reference in references]
 
     def _resolve(self, reference: Reference) -> Resolution:
-        variable = self.variables.get(reference.name)
-        if reason := self.failures.get(reference.name):
+        variable = self.variables.get(reference.in_system)
+        if reason := self.failures.get(reference.in_system):
             return Unresolved(reference, reason)
         if variable is None:
             return Unresolved(reference, Reason.NOT_FOUND)
@@ -85,7 +99,7 @@ class System:
 
     async def watch(self, references: Sequence[Reference]) -> None:
         self._check()
-        self.watched = {reference.name for reference in references}
+        self.watched = {reference.in_system for reference in references}
 
     def report(self, report: Report) -> None:
         self.reports.append(report)

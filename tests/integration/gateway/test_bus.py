@@ -72,8 +72,8 @@ class Listener:
     names: list[str] = field(default_factory=list)
     gaps: int = 0
 
-    def changed(self, name: str) -> None:
-        self.names.append(name)
+    def changed(self, reference: Reference) -> None:
+        self.names.append(reference.in_system)
 
     def missed(self) -> None:
         self.gaps += 1

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import certificate_for_localhost
 from tests.integration.gateway.http_client import request
 from tests.integration.gateway.provider import Provider, running
 from tests.integration.gateway.running import CHAT, CLIENT_KEY, JSON, gateway, policy_config, stored, target
@@ -149,7 +144,7 @@ async def test_without_a_system_the_key_comes_from_the_environment(
 async def test_an_https_provider_is_verified_against_the_given_roots(tmp_path: Path) -> None:
     system = System()
     system.put("KEY", "provider-key-1")
-    bundle, context = _certificate(tmp_path)
+    bundle, context = certificate_for_localhost(tmp_path)
     async with running(Provider(accepted={"provider-key-1"}), context) as upstream:
         text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
         async with gateway(tmp_path, text, system, ca_bundle=str(bundle)) as gw:
@@ -161,39 +156,12 @@ async def test_an_https_provider_is_verified_against_the_given_roots(tmp_path: P
 async def test_an_https_provider_with_an_unknown_certificate_gets_no_key(tmp_path: Path) -> None:
     system = System()
     system.put("KEY", "provider-key-1")
-    _, context = _certificate(tmp_path)
+    _, context = certificate_for_localhost(tmp_path)
     (tmp_path / "other").mkdir()
-    other, _ = _certificate(tmp_path / "other")
+    other, _ = certificate_for_localhost(tmp_path / "other")
     async with running(Provider(accepted={"provider-key-1"}), context) as upstream:
         text = policy_config(target("t1", upstream.url, secret_key_ref=stored("KEY")))
         async with gateway(tmp_path, text, system, ca_bundle=str(other)) as gw:
             answer = await gw.chat()
             assert (answer.status, answer.code) == (503, "provider_unreachable")
         assert upstream.seen == []
-
-
-def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A self-signed certificate for localhost: the bundle that trusts it, and a server context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    bundle, private = folder / "ca.pem", folder / "key.pem"
-    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(bundle, private)
-    return bundle, context

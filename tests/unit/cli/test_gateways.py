@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,42 @@ def test_status_finds_the_gateway_of_the_home_and_shows_references_and_versions(
     assert kt("gateway", "status", "-o", "json").json == STATUS
 
 
+SOURCE = {
+    "repository": "https://git.example.com/gateways.git",
+    "path": "eu/config.yaml",
+    "ref": "main",
+    "commit": "5e" * 20,
+    "applied_at": "2026-11-23T08:25:18.445889Z",
+    "checked_at": "2026-11-23T08:25:48.445889Z",
+    "error": None,
+}
+
+
+def test_status_shows_the_commit_in_force_and_why_a_later_one_is_not(kt: Kt, api: FakeApi, own: Path) -> None:
+    api.on("GET", f"{CONTROL}/status", Reply(200, {**STATUS, "source": SOURCE}))
+    lines = kt("gateway", "status").out
+    assert "REPOSITORY  https://git.example.com/gateways.git" in lines
+    assert "COMMIT      5e5e5e5e5e5e, since 2026-11-23 08:25:18Z" in lines
+    assert "NOT APPLIED" not in lines
+    error = {
+        "code": "invalid_config",
+        "detail": "The gateway configuration has 1 problem.",
+        "hint": "Correct it.",
+        "at": "2026-11-23T08:26:48.445889Z",
+        "commit": "6f" * 20,
+    }
+    api.on("GET", f"{CONTROL}/status", Reply(200, {**STATUS, "source": {**SOURCE, "ref": None, "error": error}}))
+    lines = kt("gateway", "status").out
+    assert "REF          HEAD" in lines
+    assert "NOT APPLIED  commit 6f6f6f6f6f6f: The gateway configuration has 1 problem. Correct it. (invalid" in lines
+
+
+def test_list_shows_the_commit_that_a_gateway_serves(kt: Kt, api: FakeApi) -> None:
+    gateway = {"name": "proxy", "config_digest": "abc", "seen_at": "2026-11-23T08:25:19Z", "source": SOURCE}
+    api.on("GET", "/v1/gateways", Reply(200, {"items": [gateway]}))
+    assert kt("gateway", "list").out.splitlines()[1].endswith("commit 5e5e5e5e5e5e")
+
+
 def test_reload_as_the_documentation_writes_it(kt: Kt, api: FakeApi, own: Path) -> None:
     api.on("POST", f"{CONTROL}/reload", Reply(200, {"outcome": "reloaded", **STATUS}))
     ended = kt("gateway", "reload", "--name", "keeptrusts-proxy", "--gateway-url", api.url)
@@ -124,8 +161,9 @@ def test_list_shows_what_each_gateway_uses(kt: Kt, api: FakeApi) -> None:
 
 
 def _run(**given: Any) -> Run:
-    settings = {"policy_config": Path("policy.yaml"), "listen": None, "name": None, "concurrency": None}
-    return Run(**{**settings, "allow_anonymous": False, **given})
+    nothing = dict.fromkeys(field.name for field in fields(Run))
+    given = {"policy_config": "policy.yaml", "allow_anonymous": False, "git_allow_http": False, **given}
+    return Run(**{**nothing, **given})
 
 
 def test_a_gateway_is_told_the_system_of_the_home(home: Path, api: FakeApi) -> None:
@@ -150,6 +188,31 @@ def test_a_gateway_without_a_token_is_told_of_no_system(home: Path) -> None:
 def test_a_gateway_is_not_started_with_a_token_file_that_is_not_there(home: Path) -> None:
     with pytest.raises(KtError, match="does not exist"):
         settings_of(Session(token_file=Path("nowhere")), _run())
+
+
+def test_what_is_said_of_a_repository_reaches_the_gateway_and_the_rest_is_left_to_it(home: Path) -> None:
+    url = "git+https://git.example.com/gateways.git#config.yaml@main"
+    settings = settings_of(Session(), _run(policy_config=url, git_token="REPO", git_poll_seconds=0.0))
+    assert (settings["policy_config"], settings["git_token"], settings["git_poll_seconds"]) == (url, "REPO", 0.0)
+    assert {"git_username", "git_allow_http"} & set(settings) == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("git+https://someone:cnry-password@git.example.com/c.git#c.yaml", "a user name or password"),
+        ("https://cnry-word@git.example.com/c.git", "a scheme that is not known"),
+        ("git+ssh://git@cnry.example.com/c.git#c.yaml", "a scheme that is not known"),
+        ("git@cnry.example.com:c.git", "a scheme that is not known"),
+        ("git+https://cnry.example.com/c.git", "no file is named"),
+        ("git+http://cnry.example.com/c.git#c.yaml", "clear text"),
+    ],
+)
+def test_a_place_that_is_not_valid_is_named_and_not_repeated(kt: Kt, place: str, told: str) -> None:
+    ended = kt("gateway", "run", "--policy-config", place)
+    assert ended.code == 2
+    assert told in ended.err
+    assert "cnry" not in ended.err + ended.out
 
 
 def test_run_needs_a_config(kt: Kt) -> None:

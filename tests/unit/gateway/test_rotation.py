@@ -82,6 +82,16 @@ class World:
     async def load(self) -> GatewayConfig:
         return self.current
 
+    def applied(self, config: GatewayConfig) -> None:
+        pass
+
+    def refused(self, error: KtError) -> None:
+        pass
+
+    @property
+    def status(self) -> None:
+        return None
+
     async def resolve(self, references: Sequence[Reference], purpose: Purpose) -> Sequence[Resolution]:
         self.asked.append((tuple(references), purpose))
         answers = [self.values.get(ref, Unresolved(ref, Reason.NOT_FOUND)) for ref in references]
@@ -215,7 +225,7 @@ async def test_a_start_without_one_of_the_keys_is_refused_and_names_it() -> None
         async with started(made):
             pass
     assert error.value.code == "unresolved"
-    assert "store:B (no config variable has this name)" in error.value.detail
+    assert "store:B (nothing is stored under this name)" in error.value.detail
     assert made.plan is None
 
 
@@ -248,7 +258,7 @@ async def test_a_status_before_the_start_is_unavailable() -> None:
 async def test_an_adoption_names_all_targets_of_the_gateway() -> None:
     async with started(world(A, B)) as running:
         running.world.put(A, 2)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: len(running.world.reports) == 2)
         report = running.world.reports[1]
         assert report.kind is ReportKind.VERSION_ADOPTED
@@ -260,12 +270,12 @@ async def test_what_changes_while_one_answer_is_awaited_makes_one_more_question(
     async with started(made) as running:
         made.answer = asyncio.Event()
         made.put(A, 2)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: len(made.asked) == 2)
         for version in range(3, 50):
             made.put(A, version)
-            running.changes.changed("A")
-            running.changes.changed("B")
+            running.changes.changed(Reference(ReferenceKind.STORE, "A"))
+            running.changes.changed(Reference(ReferenceKind.STORE, "B"))
         made.answer.set()
         await running.until(lambda: made.key(A) == "A-49")
         assert len(made.asked) == 3
@@ -273,7 +283,7 @@ async def test_what_changes_while_one_answer_is_awaited_makes_one_more_question(
 
 async def test_a_change_of_an_unknown_variable_asks_nothing() -> None:
     async with started(world(A)) as running:
-        running.changes.changed("other")
+        running.changes.changed(Reference(ReferenceKind.STORE, "other"))
         await asyncio.sleep(0.02)
         assert len(running.world.asked) == 1
 
@@ -283,7 +293,7 @@ async def test_an_older_answer_never_replaces_a_newer_key() -> None:
     made.put(A, 5)
     async with started(made) as running:
         made.put(A, 4)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: len(made.asked) == 2)
         await asyncio.sleep(0.01)
         assert made.key(A) == "A-5"
@@ -295,7 +305,7 @@ async def test_a_system_that_is_away_is_asked_again_with_pauses(monkeypatch: pyt
     async with started(made) as running:
         made.unreachable = True
         made.put(A, 2)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: len(made.asked) >= 4)
         held = running.keyring[A]
         assert (held.stale, held.version, held.reason) == (True, 1, Reason.UNREACHABLE)
@@ -318,7 +328,7 @@ async def test_a_version_is_reported_only_when_the_data_plane_has_confirmed_it()
     async with started(made) as running:
         made.silent = True
         made.put(A, 2)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: made.key(A) == "A-2")
         await asyncio.sleep(0.05)
         assert len(made.reports) == 1
@@ -332,7 +342,7 @@ async def test_a_withdrawn_key_is_no_longer_reported() -> None:
     made = world(A, B)
     async with started(made) as running:
         made.values[A] = Unresolved(A, Reason.DELETED)
-        running.changes.changed("A")
+        running.changes.changed(Reference(ReferenceKind.STORE, "A"))
         await running.until(lambda: len(made.reports) == 2)
         assert made.key(A) is None
         assert [t.target for t in made.reports[1].targets] == ["t-B"]

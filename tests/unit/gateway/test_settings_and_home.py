@@ -77,6 +77,55 @@ def test_settings_that_do_not_fit_are_named_and_not_repeated() -> None:
     assert "canary" not in str(error.value)
 
 
+REPOSITORY = "git+https://git.example.com/gateways.git#config.yaml@main"
+
+
+def test_a_policy_config_is_a_file_or_a_place_in_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GatewaySettings.of(policy_config="git/config.yaml").policy_config == Path("git/config.yaml")
+    monkeypatch.setenv("KEEPTRUSTS_GATEWAY_POLICY_CONFIG", REPOSITORY)
+    monkeypatch.setenv("KEEPTRUSTS_GATEWAY_GIT_TOKEN", "REPO")
+    settings = GatewaySettings.of()
+    assert str(settings.policy_config) == REPOSITORY
+    assert (settings.git_token, settings.git_username, settings.git_poll_seconds) == ("REPO", "x-access-token", 60.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"policy_config": "git+https://x:cnry@git.example.com/c.git#c.yaml"}, "a user name or password"),
+        ({"policy_config": "git+http://git.example.com/c.git#c.yaml"}, "clear text"),
+        ({"policy_config": "config.yaml", "git_token": "REPO"}, "this one is a file"),
+        ({"git_username": "cnry:name"}, "without a colon"),
+        ({"git_username": ""}, "without a colon"),
+        ({"git_poll_seconds": 1}, "5 seconds or more"),
+        ({"git_poll_seconds": -1}, "git_poll_seconds"),
+        ({"git_timeout_seconds": 0}, "git_timeout_seconds"),
+        ({"git_timeout_seconds": float("nan")}, "git_timeout_seconds"),
+        ({"git_poll_seconds": float("nan")}, "git_poll_seconds"),
+    ],
+)
+def test_what_does_not_fit_a_repository_is_refused_and_not_repeated(given: dict[str, object], told: str) -> None:
+    with pytest.raises(KtError) as error:
+        GatewaySettings.of(**{"policy_config": REPOSITORY, **given})
+    assert error.value.code == "misconfigured"
+    assert told in str(error.value)
+    assert "cnry" not in str(error.value)
+
+
+def test_a_git_token_is_given_by_name_and_a_pasted_one_is_not_repeated() -> None:
+    for pasted in ("ghp_0123456789abcdefghijklmnopqrstuvwxyz", "cnry name"):
+        with pytest.raises(KtError) as error:
+            GatewaySettings.of(policy_config=REPOSITORY, git_token=pasted)
+        assert error.value.code in ("name_looks_like_secret", "invalid_name")
+        assert pasted not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["git+http://127.0.0.1:3000/c.git#c.yaml", "git+http://localhost/c.git#c.yaml"])
+def test_clear_text_is_for_this_machine_or_by_permission(place: str) -> None:
+    GatewaySettings.of(policy_config=place)
+    GatewaySettings.of(policy_config="git+http://git.internal/c.git#c.yaml", git_allow_http=True)
+
+
 def test_a_name_that_is_no_identity_is_refused() -> None:
     with pytest.raises(KtError) as error:
         GatewaySettings.of(policy_config=Path("x"), name="a.b")

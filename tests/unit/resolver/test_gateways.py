@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from libs.common.errors import KtError
 from libs.common.events import RecordedEvent, decode
 from libs.common.ids import Uuid7Factory
 from libs.common.names import MAX_NAME_LENGTH
@@ -73,6 +76,42 @@ async def test_a_refused_reload_does_not_hide_what_is_served() -> None:
     await world.report("gw", kind="reload_refused", config_digest="b", reason="unresolved")
     view = await world.view()
     assert (view.config_digest, len(view.targets)) == ("a", 1)
+
+
+SOURCE = {"repository": "https://git.example.com/c.git", "path": "c.yaml", "ref": "main", "commit": "5e" * 20}
+
+
+async def test_the_commit_that_a_gateway_serves_is_known_and_on_record() -> None:
+    world = World("gw")
+    await world.report("gw", kind="config_loaded", config_digest="a", targets=targets(1))
+    await world.report("gw", kind="config_source_applied", config_digest="a", source=SOURCE)
+    await world.report(
+        "gw", kind="config_source_refused", reason="invalid_config", source=SOURCE | {"commit": "6f" * 20}
+    )
+    view = await world.view()
+    assert view.source is not None
+    assert (view.source.commit, view.source.applied_at, len(view.targets)) == (
+        "5e" * 20,
+        "2026-11-23T00:00:00.000000Z",
+        1,
+    )
+    recorded = [decode(body, 1) for _, body in world.stored[:2]]
+    assert [(e.metadata.actor.id, e.event.commit[:2]) for e in recorded] == [("gw", "6f"), ("gw", "5e")]
+
+
+async def test_a_gateway_that_went_back_to_a_file_is_not_shown_with_a_commit() -> None:
+    world = World("gw")
+    await world.report("gw", kind="config_source_applied", config_digest="a", source=SOURCE)
+    await world.report("gw", kind="config_loaded", config_digest="b", targets=targets(1))
+    assert (await world.view()).source is None
+
+
+async def test_a_report_of_a_source_names_it() -> None:
+    world = World("gw")
+    for kind in ("config_source_applied", "config_source_refused"):
+        with pytest.raises(KtError, match="names the source"):
+            await world.report("gw", kind=kind)
+    assert world.stored == []
 
 
 async def test_many_targets_come_in_parts_and_are_shown_whole() -> None:

@@ -24,13 +24,13 @@ from pydantic import (
 from libs.common.errors import FieldProblem, KtError
 from libs.common.hpke import PUBLIC_KEY_BYTES, BoxPublicKey
 from libs.common.names import MAX_NAME_LENGTH, checked_identity, checked_variable_name, looks_like_secret
+from libs.common.references import GIT_TOKEN
 from libs.common.secret import MAX_VALUE_BYTES, Secret, checked_value
-from libs.common.secret_kinds import GIT_TOKEN
 
 MAX_DESCRIPTION: Final = 1024
 _PREFIX = re.compile(rf"[A-Za-z0-9_.\-]{{0,{MAX_NAME_LENGTH}}}")
-_GLOB = re.compile(rf"(?:{GIT_TOKEN.name}/)?[A-Za-z0-9_.\-*?]{{1,{MAX_NAME_LENGTH}}}")
-_GLOB_EXPECTED: Final = f"letters, digits, _, -, ., * and ?; for Git access tokens behind {GIT_TOKEN.name}/"
+_GLOB = re.compile(rf"(?:{GIT_TOKEN}/)?[A-Za-z0-9_.\-*?]{{1,{MAX_NAME_LENGTH}}}")
+_GLOB_EXPECTED: Final = f"letters, digits, _, -, ., * and ?; for Git access tokens behind {GIT_TOKEN}/"
 
 T = TypeVar("T")
 V = TypeVar("V")
