@@ -66,7 +66,7 @@ class Witness:
     """What came back to callers and what process listings showed while the secrets were in use."""
 
     answers: bytearray = field(default_factory=bytearray)
-    listings: bytearray = field(default_factory=bytearray)
+    listings: set[bytes] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def heard(self, answer: Answer) -> Answer:
@@ -77,7 +77,7 @@ class Witness:
         while not self._stop.wait(0.1):
             for process in Path("/proc").glob("[0-9]*"):
                 try:
-                    self.listings += (process / "cmdline").read_bytes()
+                    self.listings.add((process / "cmdline").read_bytes())
                 except OSError:
                     continue
 
@@ -472,7 +472,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     found = [
         *on_the_bus.bytes(bytes(tap.heard), "the bus"),
         *search.bytes(bytes(witness.answers), "answers to callers"),
-        *search.bytes(bytes(witness.listings), "process listings"),
+        *search.bytes(b"\n".join(witness.listings), "process listings"),
         *search.bytes(bytes(config_dumps), "Envoy's admin interface"),
     ]
     system.stage.close()
