@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -124,12 +125,18 @@ class RpcServer:
         )(handle)
 
     async def start(self, nc: Client) -> None:
-        """Take requests. ``nc`` is the broker's connection."""
+        """Take requests. ``nc`` is the broker's connection.
+
+        When this returns the server knows all endpoints. It learns of them in order, and last of the one that was
+        declared last, unless that is direct: who gets an answer from that one reaches all others.
+        """
         self._max_payload = nc.max_payload - _HEADER_BYTES
-        await self._broker.start()
         for endpoint, handler in self._direct:
             spawn = self._spawner(endpoint, handler)
             self._subscriptions.append(await nc.subscribe(endpoint.subject, queue=endpoint.queue, cb=spawn))
+        await self._broker.start()
+        with contextlib.suppress(NatsError, OSError, TimeoutError):  # behind a lost connection all is declared anew
+            await nc.flush()
 
     async def drain(self, within_s: float) -> None:
         """Take no more requests and answer those that have come, if that can be done in time.
