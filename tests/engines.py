@@ -259,7 +259,7 @@ def postgres(postgres_server: PostgresEngine) -> Iterator[Database]:
         yield database
 
 
-async def eventually(condition: Any, within: float = 5.0) -> None:
+async def eventually(condition: Any, within: float = 30.0) -> None:
     """Wait until ``condition()`` (plain or async) is true; fail after ``within`` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while True:

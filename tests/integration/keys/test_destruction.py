@@ -285,7 +285,7 @@ async def test_deleting_on_the_real_stream_removes_ciphertext_and_data_key(
     last = await events.append(subject, *body_of(DELETED, "OPENAI_API_KEY"), expected=last)
     runner = ProjectionRunner(await nats_server.connect("keys"), pool, KeysProjection())
     async with running(runner):
-        assert await runner.wait_for(last, timeout_s=10)
+        assert await runner.wait_for(last, timeout_s=30)
     assert runner.position >= last
     assert await left(stores, gone, kept) == {kept.id}
     assert await instance.open(gone, kept) == ({kept.id: b"kept"}, {gone.id: "undecryptable"})

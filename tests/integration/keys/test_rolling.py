@@ -48,7 +48,7 @@ class Load:
     async def more(self, count: int = 20) -> None:
         """Wait until that many more were done."""
         until = self.done + count
-        await eventually(lambda: self.done >= until or self.failed, within=20)
+        await eventually(lambda: self.done >= until or self.failed)
 
     async def go(self, *steps: Callable[[], Awaitable[Any]]) -> None:
         """Run while the steps are taken; each is followed by some more of it."""

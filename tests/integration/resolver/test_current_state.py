@@ -180,8 +180,8 @@ async def test_it_recovers_from_a_crash_of_the_server(nats_server: Bus) -> None:
             except KtError:
                 return False
 
-        await eventually(written, within=15)
-        await eventually(seen, within=15)
+        await eventually(written)
+        await eventually(seen)
 
 
 async def test_an_event_that_is_stored_while_the_end_is_looked_up_is_no_gap(
