@@ -18,6 +18,7 @@ import pytest
 from demo.provider import Provider
 from demo.stage import Stage, Surprise, call, eventually
 from tests.e2e.conftest import System
+from tests.e2e.secrets_search import Search
 
 ENV_CONFIG = """\
 pack:
@@ -213,6 +214,7 @@ def test_the_encryption_key_is_rotated_by_a_restart_and_that_is_on_record(tmp_pa
             return [item["data"]["detail"] for item in found.body["items"]] if found.status == 200 else []
 
         eventually(lambda: len(rotations()) == 1, "the rotation is on record")
+        assert "it can be removed from" in stage.kt("keys", "status")
         stage.close()
         stage.settings = {variable: new}
         url = stage.start("up", until="ready ").split()[1]
@@ -225,6 +227,7 @@ def test_the_encryption_key_is_rotated_by_a_restart_and_that_is_on_record(tmp_pa
             stage.start("up", until="ready ")
     finally:
         stage.close()
+    assert list(Search({"old master key": old, "new master key": new}).files(tmp_path)) == []
 
 
 def test_two_starts_of_one_home_and_two_homes(system: System, own_system: System) -> None:
