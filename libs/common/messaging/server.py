@@ -36,7 +36,7 @@ from libs.common.messaging.rpc import (
     answer,
     refusal,
 )
-from libs.common.subjects import gateway_of
+from libs.common.subjects import gateway_of, is_gateway_subject
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def may_be_answered(subject: str, reply: str) -> bool:
     the service's own permissions. Anything but an inbox would let the one who asks have the answer stored as an
     event, or put to another service as a request.
     """
-    gateway = gateway_of(subject)
-    return reply.startswith(f"{gateway_inbox(*gateway)}." if gateway else _SERVICE_INBOXES)
+    of_gateway = is_gateway_subject(subject)
+    return reply.startswith(f"{gateway_inbox(gateway_of(subject))}." if of_gateway else _SERVICE_INBOXES)
 
 
 def _refused(subject: str) -> None:

@@ -28,7 +28,7 @@ from libs.common.messaging.rpc import Endpoint, Message, RpcClient, answer
 from libs.common.protocol import audit, command, keys, resolver, tokens, webhooks
 from libs.common.secret import Secret
 from libs.common.service import HealthReply, health_endpoint
-from libs.common.subjects import gateway_subject
+from libs.common.subjects import GatewayIdentity, gateway_subject
 from tests.engines import Bus, eventually
 from tests.unit.api.system import TRANSPORT, boxed_reply, outcome, view
 
@@ -284,10 +284,10 @@ async def test_a_gateway_connects_with_the_identity_it_is_given_and_speaks_only_
 
     assert (granted["name"], granted["nats_url"]) == ("edge-1", nats_server.url)
     client = RpcClient(await nats_server.connect(credentials(granted["user_jwt"], seed)))
-    subject = gateway_subject("default", "edge-1", "bootstrap")
+    subject = gateway_subject(GatewayIdentity("default", "edge-1", "j1"), "bootstrap")
     reply = await client.call(resolver.GATEWAY_BOOTSTRAP, resolver.GatewayBootstrap(), subject=subject)
     assert reply.org == "default"
-    another = gateway_subject("default", "edge-2", "bootstrap")
+    another = gateway_subject(GatewayIdentity("default", "edge-2", "j1"), "bootstrap")
     with pytest.raises(Exception, match="did not answer"):
         await client.call(resolver.GATEWAY_BOOTSTRAP, resolver.GatewayBootstrap(), subject=another, timeout_s=0.3)
 

@@ -167,8 +167,8 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(nats_server: Bus, rep
     "reply", ["kt.evt.v1.acme.config_variable.A", "_INBOX.gw.acme.gw2.x", "_INBOX.gw.acme.gw11.x", "_INBOX.svc.api.x"]
 )
 def test_a_gateway_is_answered_in_its_own_inbox_only(reply: str) -> None:
-    assert may_be_answered("kt.gw.v1.acme.gw1.resolve", "_INBOX.gw.acme.gw1.x.1")
-    assert not may_be_answered("kt.gw.v1.acme.gw1.resolve", reply)
+    assert may_be_answered("kt.gw.v1.acme.gw1.t1.resolve", "_INBOX.gw.acme.gw1.t1.x.1")
+    assert not may_be_answered("kt.gw.v1.acme.gw1.t1.resolve", reply)
 
 
 async def test_slow_questions_do_not_hold_up_others(client: RpcClient) -> None:
