@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.events import Actor, Metadata, Origin, Resource
+from libs.common.events.audit import AuditRead, OperationDenied
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -129,7 +130,7 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GitTokenVersionDestroyed(1, _SEALED), _git_token(1)),
     (GitTokenResolved(2, "rotation"), _git_token(2)),
     (GitTokenResolveFailed("not_permitted", "startup"), _git_token()),
-    (GatewayEnrolled("01936c2f-8a10", ("OPENAI_*",)), _GATEWAY),
+    (GatewayEnrolled(("OPENAI_*",)), _GATEWAY),
     (GatewayConfigLoaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
@@ -162,6 +163,14 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (
         GatewayRequestsUnrecorded(_EPOCH, 5, "queue_full", 12, exact=True, first_at=_FIRST_AT, last_at=_LAST_AT),
         _GATEWAY,
+    ),
+    (
+        AuditRead("list", "category=secret_management AND resource=OPENAI_API_KEY", continued=False),
+        Resource("audit_log", "default"),
+    ),
+    (
+        OperationDenied("insufficient_scope", "config_variables:write", "01936c2f-8a10", 3, _FIRST_AT, _LAST_AT),
+        Resource("operation", "rotate_config_variable"),
     ),
     (GatewayAccessLogEnded(_EPOCH, 6, served=1, failed=1, refused=41, unrecorded=12), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),

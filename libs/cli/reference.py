@@ -72,11 +72,11 @@ def _exit_codes() -> Iterator[str]:
 
 def _global_options() -> Iterator[str]:
     yield "## Options of every command\n"
-    yield from _options(click.Context(kt, info_name="kt"), list(GLOBAL_OPTIONS))
+    yield from _options(click.Context(kt, info_name="kt", **kt.context_settings), list(GLOBAL_OPTIONS))
 
 
 def _commands() -> Iterator[str]:
-    root = click.Context(kt, info_name="kt")
+    root = click.Context(kt, info_name="kt", **kt.context_settings)
     for name in kt.list_commands(root):
         command = kt.get_command(root, name)
         if command is None:
@@ -85,7 +85,7 @@ def _commands() -> Iterator[str]:
 
 
 def _command(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
-    ctx = click.Context(command, info_name=name, parent=parent)
+    ctx = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     depth = 3 if parent.parent is None else 4
     yield f"{'#' * depth} {ctx.command_path}\n"
     yield f"{_text(command)}\n"

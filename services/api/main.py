@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from libs.common.access_log import AccessLog
 from libs.common.auth.tokens import TokenVerifier
 from libs.common.clock import Clock, SystemClock
 from libs.common.ids import Uuid7Factory
@@ -17,13 +19,15 @@ from libs.common.service import Service, run_service
 from services.api.adapters.gateway_signer import ScopedGatewaySigner, read_seed
 from services.api.adapters.http.app import create_app
 from services.api.adapters.http.server import HttpServer, listen
+from services.api.application.audit_reads import AuditReads
 from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
+from services.api.application.denials import Denials
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
-from services.api.application.ports import Bus, GatewaySigner
+from services.api.application.ports import AccessRecorder, Bus, GatewaySigner
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.revocations import Revocations
@@ -42,7 +46,7 @@ async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None
     clock = SystemClock()
     signing_keys = SigningKeys(token_keys_from_environment(), token_keys_read_again, clock)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signing_keys.ask)
-    door = build_door(service.client, signing_keys, signer, nats_url, clock)
+    door = build_door(Outside(service.client, AccessLog(service.nc), signer, nats_url), signing_keys, clock)
     changes = KeyChanges(service.client, door.ids, signing_keys.keys.kids)
 
     def changed(before: tuple[str, ...]) -> None:
@@ -50,15 +54,26 @@ async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None
         changes.add(before, signing_keys.keys.kids)
 
     signing_keys.changed = changed
-    service.background += [signing_keys.follow, changes.send, door.revocations.follow]
+    service.background += [signing_keys.follow, changes.send, door.revocations.follow, door.denials.run]
     app = create_app(door, settings.api_max_active)
     with listen(settings.api_host, settings.api_port) as listening:
         service.background.append(HttpServer(app, listening, settings.api_trusted_proxies).run)
         yield
+    await door.denials.flush()
 
 
-def build_door(bus: Bus, signing_keys: SigningKeys, signer: GatewaySigner, nats_url: str, clock: Clock) -> Door:
-    ids = Uuid7Factory(clock)
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """``nats_url`` is where gateways reach the bus."""
+
+    bus: Bus
+    access: AccessRecorder
+    signer: GatewaySigner
+    nats_url: str
+
+
+def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Door:
+    ids, bus = Uuid7Factory(clock), outside.bus
     verifier = TokenVerifier(lambda: signing_keys.keys, clock)
     boxes = Boxes(bus, time.monotonic)
     revocations = Revocations(bus, clock, time.monotonic)
@@ -69,14 +84,15 @@ def build_door(bus: Bus, signing_keys: SigningKeys, signer: GatewaySigner, nats_
         variables=Secrets("config_variable", bus, boxes),
         git_tokens=Secrets("git_token", bus, boxes),
         machine=Machine(bus),
-        gateways=Gateways(bus, signer, clock, ids, nats_url),
+        gateways=Gateways(bus, outside.signer, clock, ids, outside.nats_url),
         tokens=Tokens(bus, lambda: signing_keys.keys, authentication, clock, ids),
         known_tokens=KnownTokens(bus, ids, revocations),
-        records=Records(bus),
+        records=Records(bus, AuditReads(outside.access, clock, ids)),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
         webhooks=Webhooks(bus, boxes, os.urandom),
         revocations=revocations,
+        denials=Denials(outside.access, clock, ids),
     )
 
 

@@ -1,6 +1,15 @@
 """Every event of the system. Importing this package fills the registry."""
 
-from libs.common.events import config_variable, encryption_key, gateway, gateway_access, git_token, token, webhook
+from libs.common.events import (
+    audit,
+    config_variable,
+    encryption_key,
+    gateway,
+    gateway_access,
+    git_token,
+    token,
+    webhook,
+)
 from libs.common.events.envelope import Actor, Metadata, Origin, RecordedEvent, Resource, decode, encode, encode_all
 from libs.common.events.registry import REGISTRY, EventRegistry, MalformedEvent, UnknownEventType
 
@@ -14,6 +23,7 @@ __all__ = [
     "RecordedEvent",
     "Resource",
     "UnknownEventType",
+    "audit",
     "config_variable",
     "decode",
     "encode",

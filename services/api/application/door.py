@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from libs.common.ids import IdFactory
 from services.api.application.authentication import Authentication
+from services.api.application.denials import Denials
 from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
@@ -33,3 +34,4 @@ class Door:
     signing_keys: SigningKeys
     webhooks: Webhooks
     revocations: Revocations
+    denials: Denials

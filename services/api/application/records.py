@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libs.common.protocol import audit, keys
+from services.api.application.audit_reads import AuditReads
 from services.api.application.call import Call, Conditions
 from services.api.application.ports import Bus
 
@@ -12,11 +13,18 @@ from services.api.application.ports import Bus
 @dataclass(frozen=True, slots=True)
 class Records:
     bus: Bus
+    reads: AuditReads
 
     async def events(self, call: Call, text: str, limit: int, cursor: str, follow: bool) -> audit.EventPage:
-        """Raises: KtError ``invalid_filter`` or ``invalid_cursor``."""
+        """
+        Raises:
+            KtError: ``invalid_filter`` or ``invalid_cursor``; ``unavailable`` also when the reading could not be put
+                on record.
+        """
         request = audit.ListEvents(org=call.org, filter=text, limit=limit, cursor=cursor, follow=follow)
-        return await self.bus.call(audit.LIST, request)
+        page = await self.bus.call(audit.LIST, request)
+        await self.reads.note(call, "follow" if follow else "list", text, begins=not cursor)
+        return page
 
     async def legacy_rows(self, call: Call) -> keys.LegacyStatusReply:
         return await self.bus.call(keys.LEGACY_STATUS, keys.LegacyStatusRequest(org=call.org))

@@ -1,9 +1,9 @@
-"""The gateway as the system knows it: enrolled, with the names it may resolve by each of its tokens."""
+"""The gateway as the system knows it: enrolled, with the names it may resolve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from libs.common.decider import Decider
 from libs.common.events.gateway import GatewayEnrolled
@@ -11,26 +11,23 @@ from libs.common.events.gateway import GatewayEnrolled
 
 @dataclass(frozen=True, slots=True)
 class Enroll:
-    token_id: str
     references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """``references`` by the id of the token."""
-
-    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    enrolled: bool = False
+    references: tuple[str, ...] = ()
 
 
 def decide(command: Enroll, state: Gateway) -> Sequence[GatewayEnrolled]:
-    """Tokens may take turns: what is on record of one is not put there again because of another."""
-    if state.references.get(command.token_id) == command.references:
+    if state.enrolled and state.references == command.references:
         return []
-    return [GatewayEnrolled(command.token_id, command.references)]
+    return [GatewayEnrolled(command.references)]
 
 
-def evolve(state: Gateway, event: GatewayEnrolled) -> Gateway:
-    return Gateway({**state.references, event.token_id: event.references})
+def evolve(_: Gateway, event: GatewayEnrolled) -> Gateway:
+    return Gateway(enrolled=True, references=event.references)
 
 
 GATEWAY: Decider[Enroll, Gateway, GatewayEnrolled] = Decider(Gateway(), decide, evolve)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -18,10 +18,11 @@ from libs.common.messaging.connection import REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import Endpoint, Message
 from libs.common.protocol import command, keys, resolver
 from libs.common.secret import Secret
-from libs.common.subjects import GatewayIdentity
 from services.api.adapters.http.app import create_app
+from services.api.application.audit_reads import AuditReads
 from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
+from services.api.application.denials import Denials
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
@@ -57,8 +58,8 @@ class CountingIds:
 
 
 class FakeSigner:
-    def sign(self, gateway: GatewayIdentity, user: str, now: datetime, expires: datetime) -> str:
-        return f"jwt.{'.'.join(gateway)}.{user}.{int((expires - now).total_seconds())}"
+    def sign(self, org: str, name: str, user: str, now: datetime, expires: datetime) -> str:
+        return f"jwt.{org}.{name}.{user}.{int((expires - now).total_seconds())}"
 
 
 @dataclass
@@ -99,11 +100,40 @@ class FakeBus:
         return [r for subject, r in self.asked if subject == endpoint.subject and isinstance(r, endpoint.request)]
 
 
+@dataclass
+class MovingClock:
+    moment: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.moment
+
+
+@dataclass
+class FakeAccess:
+    """The access stream: what was put on record, unless it can't be."""
+
+    bodies: list[bytes] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)
+    away: bool = False
+
+    async def record(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        if self.away:
+            raise KtError("unavailable", "The access could not be put on record, so nothing was handed out.")
+        self.subjects += [subject for subject, _ in messages]
+        self.bodies += [body for _, body in messages]
+
+    def documents(self, wire_name: str) -> list[dict[str, Any]]:
+        documents = [json.loads(body) for body in self.bodies]
+        return [document for document in documents if document["type"] == wire_name]
+
+
 class System:
     """The door under test. ``bus`` behaves like a healthy system until told otherwise."""
 
     def __init__(self, max_active: int = 16) -> None:
         self.bus = FakeBus()
+        self.access = FakeAccess()
+        self.clock = MovingClock()
         self.elapsed = 0.0
         self._tell_bus()
         verifier, ids = TokenVerifier(lambda: KEYS, FixedClock()), CountingIds()
@@ -120,11 +150,12 @@ class System:
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
             tokens=Tokens(self.bus, lambda: KEYS, authentication, FixedClock(), ids),
             known_tokens=KnownTokens(self.bus, ids, revocations),
-            records=Records(self.bus),
+            records=Records(self.bus, AuditReads(self.access, self.clock, ids)),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),
             revocations=revocations,
+            denials=Denials(self.access, self.clock, ids),
         )
         self.app = create_app(self.door, max_active)
 

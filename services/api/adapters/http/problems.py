@@ -77,6 +77,9 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, KtError)  # noqa: S101 - by registration
+    if error.code == "forbidden" and (call := getattr(request.state, "call", None)) is not None:
+        operation = request.scope["route"].operation_id
+        request.app.state.door.denials.count(call, operation, error.extra.get("scope", ""))
     return problem_response(error, _request_id(request), _challenge(request, error))
 
 

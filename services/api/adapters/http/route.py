@@ -37,25 +37,30 @@ class ApiRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             if scope is not None:
-                request.state.call = authenticate(request, scope)
+                request.state.call = call = identify(request)
+                check_scope(call, scope)
             return await inner(await read_json(request, media_types) if takes_body else request)
 
         return handle
 
 
-def authenticate(request: Request, scope: str) -> Call:
-    """Raises: KtError ``unauthenticated`` without a valid token, ``forbidden`` when it lacks the scope."""
+def identify(request: Request) -> Call:
+    """Raises: KtError ``unauthenticated`` without a valid token."""
     door: Door = request.app.state.door
     principal = door.authentication.verify(_bearer_token(request))
-    if scope not in principal.scopes:
+    client = request.client
+    return Call(principal, request.state.request_id, client.host if client else "", _user_agent(request))
+
+
+def check_scope(call: Call, scope: str) -> None:
+    """Raises: KtError ``forbidden`` when the token lacks the scope."""
+    if scope not in call.principal.scopes:
         raise KtError(
             "forbidden",
             f"The token's role does not include {scope}.",
             "Use a token with a role that does.",
             extra={"scope": scope},
         )
-    client = request.client
-    return Call(principal, request.state.request_id, client.host if client else "", _user_agent(request))
 
 
 def _bearer_token(request: Request) -> str:
