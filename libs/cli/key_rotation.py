@@ -53,7 +53,7 @@ def master_steps(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"       {_VARIABLE}_PREVIOUS  the key {name}"
     yield (
         f"     The start wraps {_counted(master['keys'], 'key')} of the keyring anew, in one transaction;"
-        f" {_counted(data_keys, 'data key')} below them stay as they are."
+        f" what they wrap, {_counted(data_keys, 'data key')}, stays as it is."
     )
     yield "  3. Look at `kt keys status`, and read and write a secret."
     yield f"  4. Remove {name} from there, and from wherever the new key was staged. Keep a copy as long as you keep"
