@@ -14,8 +14,6 @@ from libs.common.hpke import BoxPrivateKey
 from libs.common.protocol.resolver import ResolveForGateway
 from libs.common.subjects import gateway_subject
 
-ORG = "default"
-
 
 @dataclass(frozen=True, slots=True)
 class Asker:
@@ -39,6 +37,6 @@ def asking(system: System, gateway: str, variables: int) -> Iterator[Asker]:
     system.settle()
     with Worker("bus") as worker:
         worker.ask("connect", name="bench", url=system.nats_url, identity=portable(bench_user(system.home)))
-        identity = portable(system.gateway_identity(gateway))
-        worker.ask("connect", name="gateway", url=system.nats_url, identity=identity)
-        yield Asker(worker, gateway_subject(ORG, gateway, "resolve"), names)
+        identity, credentials = system.gateway_identity(gateway)
+        worker.ask("connect", name="gateway", url=system.nats_url, identity=portable(credentials))
+        yield Asker(worker, gateway_subject(identity, "resolve"), names)

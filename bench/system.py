@@ -13,6 +13,7 @@ from typing import Any
 
 from demo.stage import Stage, call
 from libs.common.messaging.identities import Credentials, NkeyKind, credentials, new_seed, public_key
+from libs.common.subjects import GatewayIdentity
 from libs.engines.home import Home
 
 
@@ -55,12 +56,13 @@ class System:
         words = ("token", "issue", "--role", role, "--name", name, "--ttl", "1h")
         return self.stage.kt(*words, *(word for glob in references for word in ("--reference", glob))).strip()
 
-    def gateway_identity(self, name: str) -> Credentials:
-        """What a gateway connects to the bus with, got as a gateway gets it."""
+    def gateway_identity(self, name: str) -> tuple[GatewayIdentity, Credentials]:
+        """Who a gateway is on the bus and what a gateway connects to the bus with, got as a gateway gets it."""
         seed = new_seed(NkeyKind.USER)
         body = {"user_public_key": public_key(seed)}
         granted = self.ask("POST", "/v1/machine/bus-identity", body, token=self.token("gateway", name, "*"))
-        return credentials(granted["user_jwt"], seed)
+        identity = GatewayIdentity(granted["org"], granted["name"], granted["token_id"])
+        return identity, credentials(granted["user_jwt"], seed)
 
     def settle(self) -> None:
         """Return once the projections have caught up, so that their work is in nobody's measurement."""

@@ -130,7 +130,7 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GitTokenVersionDestroyed(1, _SEALED), _git_token(1)),
     (GitTokenResolved(2, "rotation"), _git_token(2)),
     (GitTokenResolveFailed("not_permitted", "startup"), _git_token()),
-    (GatewayEnrolled(("OPENAI_*",)), _GATEWAY),
+    (GatewayEnrolled("01936c2f-8a10", ("OPENAI_*",)), _GATEWAY),
     (GatewayConfigLoaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayConfigReloaded(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),

@@ -51,7 +51,7 @@ def call(method: str, url: str, token: str, body: object = None, headers: Mappin
         connection.close()
 
 
-def eventually(condition: Callable[[], bool], what: str, within_s: float = 15.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -116,14 +116,17 @@ class Stage:
 
 def _line(process: subprocess.Popen[str], until: str, words: str, log: Path) -> str:
     deadline = time.monotonic() + START_TIMEOUT_S
-    output = process.stdout
-    if output is None:
+    if process.stdout is None:
         raise Surprise(f"`kt {words}` has no output")
+    output, said = process.stdout.fileno(), b""
     while time.monotonic() < deadline:
         readable, _, _ = select.select([output], [], [], 0.2)
-        line = output.readline() if readable else ""
-        if line.startswith(until):
-            return line.strip()
-        if process.poll() is not None:
+        # Past Python's own buffer: a line that lies in there is nothing that select would tell of.
+        chunk = os.read(output, 65536) if readable else b""
+        *lines, said = (said + chunk).split(b"\n")
+        for line in lines:
+            if line.decode().startswith(until):
+                return line.decode().strip()
+        if not chunk and process.poll() is not None:
             break
     raise Surprise(f"`kt {words}` did not say `{until}`:\n{log.read_text()[-2000:]}")

@@ -42,6 +42,7 @@ from libs.common.messaging.identities import (
     read_credentials,
 )
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 from libs.engines.database import DATABASE, OWNERS, provision_database
 from libs.engines.identities import Identities, ensure_identities
 from libs.engines.nats_server import NatsServer
@@ -87,15 +88,14 @@ class Bus:
         """The ``.creds`` file of a service, or of ``provisioner``."""
         return self.identities.creds(name)
 
-    def gateway(self, org: str, name: str) -> Credentials:
-        """Credentials of a gateway, as the api service would mint them."""
+    def gateway(self, org: str, name: str, token_id: str = "t1") -> Credentials:
+        """Credentials of a gateway with this token, as the api service would mint them."""
         seed = new_seed(NkeyKind.USER)
         signing_key = Secret(self.gateway_signing_seed_file.read_bytes())
         jwt = gateway_jwt(
             signing_key,
             self.account,
-            org=org,
-            name=name,
+            GatewayIdentity(org, name, token_id),
             user=public_key(seed),
             now=datetime.now(UTC),
             expires=None,
@@ -259,7 +259,7 @@ def postgres(postgres_server: PostgresEngine) -> Iterator[Database]:
         yield database
 
 
-async def eventually(condition: Any, within: float = 5.0) -> None:
+async def eventually(condition: Any, within: float = 30.0) -> None:
     """Wait until ``condition()`` (plain or async) is true; fail after ``within`` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while True:

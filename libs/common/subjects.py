@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from libs.common.names import name_from_token, subject_token
 
@@ -21,6 +21,14 @@ def event_subject(org: str, aggregate: str, name: str) -> str:
     return f"kt.evt.v1.{org}.{aggregate}.{subject_token(name)}"
 
 
+class GatewayIdentity(NamedTuple):
+    """A gateway on the bus, and the id of the access token that it speaks with."""
+
+    org: str
+    name: str
+    token_id: str
+
+
 def access_subject(org: str, kind: str, name: str) -> str:
     return f"kt.access.v1.{org}.{kind}.{subject_token(name)}"
 
@@ -30,17 +38,19 @@ def feed_subject(org: str, aggregate: str, name: str) -> str:
     return f"kt.feed.v1.{org}.{aggregate}.{subject_token(name)}"
 
 
-def gateway_subject(org: str, gateway: str, verb: str) -> str:
-    """The subjects of one gateway; the server lets only that gateway publish there."""
-    return f"{_GATEWAYS}{org}.{gateway}.{verb}"
+def gateway_subject(gateway: GatewayIdentity, verb: str) -> str:
+    """The subjects of one gateway with one token; the server lets nobody else publish there."""
+    return f"{_GATEWAYS}{gateway.org}.{gateway.name}.{gateway.token_id}.{verb}"
 
 
-def gateway_of(subject: str) -> tuple[str, str] | None:
-    """``(org, name)`` of the gateway that a subject belongs to; None for a subject of no gateway."""
-    if not subject.startswith(_GATEWAYS):
-        return None
-    _, _, _, org, name, _ = subject.split(".")
-    return org, name
+def is_gateway_subject(subject: str) -> bool:
+    return subject.startswith(_GATEWAYS)
+
+
+def gateway_of(subject: str) -> GatewayIdentity:
+    """Whose subject it is. Raises: ValueError for one that is no gateway's."""
+    _, _, _, org, name, token_id, _ = subject.split(".")
+    return GatewayIdentity(org, name, token_id)
 
 
 def aggregate_of(subject: str) -> str:

@@ -125,10 +125,10 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             "resolver",
             serves=(
                 "kt.resolver.v1.>",
-                "kt.gw.v1.*.*.resolve",
-                "kt.gw.v1.*.*.bootstrap",
-                "kt.gw.v1.*.*.report",
-                "kt.gw.v1.*.*.access",
+                "kt.gw.v1.*.*.*.resolve",
+                "kt.gw.v1.*.*.*.bootstrap",
+                "kt.gw.v1.*.*.*.report",
+                "kt.gw.v1.*.*.*.access",
             ),
             publish=(
                 "kt.keys.v1.open",
@@ -206,7 +206,8 @@ BACKING_UP: Final = Permissions(
 """Reads both streams, whole or as the server's snapshots. Nothing it may publish changes anything."""
 
 GATEWAY: Final = Permissions(
-    publish=("kt.gw.v1.{{tag(org)}}.{{name()}}.>",),
-    subscribe=("_INBOX.gw.{{tag(org)}}.{{name()}}.>", "kt.feed.v1.{{tag(org)}}.>"),
+    publish=("kt.gw.v1.{{tag(org)}}.{{name()}}.{{tag(token)}}.>",),
+    subscribe=("_INBOX.gw.{{tag(org)}}.{{name()}}.{{tag(token)}}.>", "kt.feed.v1.{{tag(org)}}.>"),
 )
-"""The scope of the gateway signing key: a gateway can only speak as itself and hear its own org."""
+"""The scope of the gateway signing key: a gateway can only speak as itself, with the token it showed, and hear only
+its own org."""

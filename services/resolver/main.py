@@ -54,7 +54,9 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
         rows = BusLegacyRows(service.client)
         queries, listing = Queries(current, rows, store), Listing(current, lists, rows, partial(all_seen, runner))
         tokens = Tokens(TokenReads(pool), partial(all_seen, token_runner), clock)
-        gateways = Gateways(BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids)
+        gateways = Gateways(
+            current, BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids
+        )
         service.rpc.serve(resolver.RESOLVE, resolving.for_caller, direct=True)
         service.rpc.serve(resolver.GATEWAY_RESOLVE, resolving.for_gateway, direct=True)
         service.rpc.serve(resolver.REVEAL, resolving.reveal)
@@ -64,7 +66,7 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
         service.rpc.serve(resolver.GATEWAYS, gateways.list)
         service.rpc.serve(resolver.GATEWAY_BOOTSTRAP, gateways.bootstrap)
         service.rpc.serve(resolver.GATEWAY_REPORT, gateways.report)
-        requests = GatewayAccess(StreamChains(service.nc, access), ids)
+        requests = GatewayAccess(current, StreamChains(service.nc, access), ids)
         service.rpc.serve(GATEWAY_ACCESS, requests.record, direct=True)
         service.rpc.serve(LIST_TOKENS, tokens.list)
         service.rpc.serve(REVOCATIONS, tokens.revocations)

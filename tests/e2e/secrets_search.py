@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -35,20 +36,17 @@ def forms(secret: str) -> dict[bytes, str]:
     return found
 
 
-def any_of(words: Iterable[bytes]) -> bytes:
-    """A pattern that matches each of the words. Common beginnings are shared: trying hundreds of words one after the
-    other at each byte takes ten times as long."""
-    rests: dict[bytes, list[bytes]] = {}
-    for word in words:
-        rests.setdefault(word[:1], []).append(word[1:])
-    ends_here = rests.pop(b"", None) is not None
-    if not rests:
-        return b""
-    branches = (
-        re.escape(first + rest[0]) if len(rest) == 1 else re.escape(first) + any_of(rest)
-        for first, rest in rests.items()
-    )
-    return b"(?:" + b"|".join(branches) + b")" + (b"?" if ends_here else b"")
+def any_of(forms: Iterable[bytes]) -> bytes:
+    """A pattern that matches any of these, by their common beginnings: side by side they take fifty times as long."""
+    whole = list(forms)
+    first, last = min(whole), max(whole)
+    shared = next((first[:at] for at, byte in enumerate(first) if byte != last[at]), first)
+    by_first: dict[bytes, list[bytes]] = defaultdict(list)
+    for form in whole:
+        if form == shared:
+            return re.escape(shared)  # it is found, whatever could follow
+        by_first[form[len(shared) : len(shared) + 1]].append(form[len(shared) :])
+    return re.escape(shared) + b"(?:" + b"|".join(any_of(group) for group in by_first.values()) + b")"
 
 
 class Search:

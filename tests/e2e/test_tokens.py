@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import jwt
+import nats
 
-from demo.stage import call, eventually
+from demo.__main__ import CHAT, CONFIG
+from demo.provider import Provider
+from demo.stage import Stage, call, eventually
+from libs.common.errors import KtError
+from libs.common.hpke import BoxPrivateKey
+from libs.common.messaging.identities import Credentials, NkeyKind, credentials, new_seed, public_key
+from libs.common.messaging.rpc import RpcClient
+from libs.common.protocol.resolver import (
+    GATEWAY_REPORT,
+    GATEWAY_RESOLVE,
+    GatewayReport,
+    ResolveForGateway,
+)
+from libs.common.subjects import GatewayIdentity, gateway_subject
 from tests.e2e.conftest import System
 
 
@@ -104,3 +121,93 @@ def test_a_revoked_token_is_refused_at_once_and_after_a_restart_of_everything(sy
     query = ("events", "list", "--filter", "type=kt.token.revoked.v1", "--output", "json")
     revoked = [event["data"]["detail"]["name"] for event in json.loads(system.kt(*query))["items"]]
     assert revoked == ["mallory", "laptop"]
+
+
+@dataclass(frozen=True)
+class OnTheBus:
+    """Somebody with the bus identity of a gateway, and no agent of ours."""
+
+    url: str
+    gateway: GatewayIdentity
+    credentials: Credentials
+
+    @classmethod
+    def with_token(cls, system: System, token: str) -> OnTheBus:
+        seed = new_seed(NkeyKind.USER)
+        path = f"{system.api}/v1/machine/bus-identity"
+        granted = call("POST", path, token, {"user_public_key": public_key(seed)}).body
+        gateway = GatewayIdentity(granted["org"], granted["name"], granted["token_id"])
+        return cls(granted["nats_url"], gateway, credentials(granted["user_jwt"], seed))
+
+    def resolve(self, name: str) -> str:
+        """The status, or the reason why not."""
+
+        async def ask() -> str:
+            client = await nats.connect(self.url, **self.credentials.connect_options())
+            try:
+                key = BoxPrivateKey.generate().public.encoded
+                request = ResolveForGateway(references=[name], recipient_key=key, purpose="rotation")
+                subject = gateway_subject(self.gateway, "resolve")
+                (result,) = (await RpcClient(client).call(GATEWAY_RESOLVE, request, subject=subject)).results
+                return result.reason or result.status
+            finally:
+                await client.close()
+
+        return asyncio.run(ask())
+
+    def report(self) -> str:
+        async def ask() -> str:
+            client = await nats.connect(self.url, **self.credentials.connect_options())
+            try:
+                subject = gateway_subject(self.gateway, "report")
+                await RpcClient(client).call(GATEWAY_REPORT, GatewayReport(kind="config_loaded"), subject=subject)
+            except KtError as error:
+                return error.code
+            finally:
+                await client.close()
+            return "noted"
+
+        return asyncio.run(ask())
+
+
+def processes(system: System) -> dict[str, int]:
+    return {p["name"]: p["pid"] for p in json.loads(system.kt("status", "--output", "json"))["processes"]}
+
+
+def test_a_gateway_serves_until_its_token_is_revoked_and_another_one_of_its_name_goes_on(
+    system: System, tmp_path: Path
+) -> None:
+    first, second = f"sk-{secrets.token_hex(16)}", f"sk-{secrets.token_hex(16)}"
+    provider, before = Provider(first, second), processes(system)
+    assert system.create("EDGE_KEY", first).status == 201
+    issue = ("token", "issue", "--role", "gateway", "--name", "edge", "--reference", "EDGE_*", "--ttl", "1h")
+    lost, kept = system.kt(*issue).strip(), system.kt(*issue).strip()
+    stranger, colleague = OnTheBus.with_token(system, lost), OnTheBus.with_token(system, kept)
+    assert (stranger.resolve("EDGE_KEY"), colleague.resolve("EDGE_KEY")) == ("resolved", "resolved")
+    assert stranger.report() == "noted"
+
+    elsewhere = Stage(tmp_path / "elsewhere", {"KEEPTRUSTS_API_URL": system.api, "KEEPTRUSTS_TOKEN": lost})
+    config = tmp_path / "policy-config.yaml"
+    config.write_text(CONFIG.format(url=provider.url, store="EDGE_KEY"))
+    run = ("gateway", "run", "--name", "edge", "--listen", "127.0.0.1:0", "--policy-config", str(config))
+    try:
+        target = f"{elsewhere.start(*run, until='ready ').split()[1]}/v1/chat/completions"
+        assert processes(system) == before, "adding a gateway restarts nothing"
+        client = system.kt("token", "issue", "--role", "client", "--name", "app", "--ttl", "1h").strip()
+        assert call("POST", target, client, CHAT).status == 200
+
+        system.kt("token", "revoke", stranger.gateway.token_id)
+        assert (stranger.resolve("EDGE_KEY"), stranger.report()) == ("not_permitted", "forbidden")
+        eventually(lambda: call("POST", target, client, CHAT).status == 503, "its key is withdrawn", 30)
+
+        rotated = system.http("POST", "/v1/config-variables/EDGE_KEY/rotate", {"value": second})
+        assert rotated.status == 200
+        assert colleague.resolve("EDGE_KEY") == "resolved"
+        assert call("POST", target, client, CHAT).status == 503
+        assert provider.seen[second] == 0
+    finally:
+        elsewhere.close()
+        provider.close()
+    body = {"user_public_key": public_key(new_seed(NkeyKind.USER))}
+    refused = call("POST", f"{system.api}/v1/machine/bus-identity", lost, body)
+    assert (refused.status, refused.body["reason"]) == (401, "revoked")

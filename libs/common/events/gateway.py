@@ -6,6 +6,7 @@ An event about targets names all of them, in ``parts`` events of at most 60 targ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from libs.common.events.registry import REGISTRY
 
@@ -20,12 +21,20 @@ class TargetReference:
     version: int
 
 
-@REGISTRY.event("kt.gateway.enrolled.v1", action="enroll")
+@REGISTRY.event("kt.gateway.enrolled.v2", action="enroll")
 @dataclass(frozen=True, slots=True)
 class GatewayEnrolled:
-    """A gateway may connect and resolve the names that match one of ``references`` (globs)."""
+    """With the token ``token_id`` a gateway may resolve the names that match one of ``references`` (globs), until the
+    token is revoked."""
 
+    token_id: str
     references: tuple[str, ...]
+
+
+@REGISTRY.upcaster("kt.gateway.enrolled.v1", "kt.gateway.enrolled.v2")
+def _enrolled_by_no_token(detail: dict[str, Any]) -> dict[str, Any]:
+    """No token has an empty id, so this entitles nobody any more: the gateway enrolls again."""
+    return {**detail, "token_id": ""}
 
 
 @REGISTRY.event("kt.gateway.config_loaded.v1", action="load_config", access=True)

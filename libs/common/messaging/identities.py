@@ -25,6 +25,7 @@ from libs.common.errors import KtError
 from libs.common.messaging.connection import service_inbox
 from libs.common.names import checked_identity, checked_org
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 
 _UNLIMITED: Final = -1
 _CREDENTIALS = re.compile(r"-----BEGIN ([A-Z ]+)-----\s+(\S+)\s+-{3,}END \1-{3,}")
@@ -155,20 +156,26 @@ def user_jwt(account: Secret, user: str, *, name: str, permissions: Permissions,
 
 
 def gateway_jwt(
-    signing_key: Secret, account: str, *, org: str, name: str, user: str, now: datetime, expires: datetime | None
+    signing_key: Secret,
+    account: str,
+    gateway: GatewayIdentity,
+    *,
+    user: str,
+    now: datetime,
+    expires: datetime | None,
 ) -> str:
-    """A user whose permissions come from the scope of ``signing_key``, filled with this org and name.
+    """A user whose permissions come from the scope of ``signing_key``, filled with this org, name and token id.
 
     ``account`` is the public key of the account, ``user`` the public user nkey the gateway made.
 
     Raises:
-        KtError: ``invalid_name`` or ``invalid_request`` when org, name or key are not well-formed.
+        KtError: ``invalid_name`` or ``invalid_request`` when org, name, token id or key are not well-formed.
     """
     if not is_user_key(user):
         raise KtError("invalid_request", "The public key is not a user nkey; expected 56 characters, U first.")
-    tags = [f"org:{checked_org(org)}"]
+    tags = [f"org:{checked_org(gateway.org)}", f"token:{checked_identity(gateway.token_id)}"]
     claims = {"type": "user", "version": 2, "issuer_account": account, "tags": tags}
-    return _sign(signing_key, user, checked_identity(name), claims, now=now, expires=expires)
+    return _sign(signing_key, user, checked_identity(gateway.name), claims, now=now, expires=expires)
 
 
 def credentials(jwt: str, seed: Secret) -> Credentials:
@@ -181,8 +188,9 @@ def credentials(jwt: str, seed: Secret) -> Credentials:
     if claims.get("sub") != public_key(seed):
         raise KtError("misconfigured", "The NATS user JWT and the seed beside it do not belong together.")
     name = str(claims.get("name", ""))
-    org = next((t[4:] for t in claims.get("nats", {}).get("tags", ()) if t.startswith("org:")), None)
-    return Credentials(jwt, seed, name, gateway_inbox(org, name) if org else service_inbox(name))
+    tags = dict(tag.split(":", 1) for tag in claims.get("nats", {}).get("tags", ()))
+    of_gateway = GatewayIdentity(tags["org"], name, tags["token"]) if tags else None
+    return Credentials(jwt, seed, name, gateway_inbox(of_gateway) if of_gateway else service_inbox(name))
 
 
 def read_credentials(path: Path) -> Credentials:
@@ -206,8 +214,8 @@ def read_credentials(path: Path) -> Credentials:
         ) from None
 
 
-def gateway_inbox(org: str, name: str) -> str:
-    return f"_INBOX.gw.{org}.{name}"
+def gateway_inbox(gateway: GatewayIdentity) -> str:
+    return f"_INBOX.gw.{gateway.org}.{gateway.name}.{gateway.token_id}"
 
 
 def _user_limits() -> dict[str, int]:

@@ -29,6 +29,8 @@ _TRY_AGAIN: Final = "Try again; `kt status` shows what runs."
 
 _ASK_AGAIN_S: Final = 0.005
 _SLOWEST_S: Final = 0.1
+_LAST_SHARE: Final = 0.1
+"""Of the time for a request: with less left, nobody is asked again, because the answer would hardly come in time."""
 
 DEFAULT_MAX_PAYLOAD: Final = 1024 * 1024
 """What a NATS server carries in one message unless it is told otherwise."""
@@ -153,7 +155,7 @@ class RpcClient:
                 return decode_reply(endpoint, raw)
             except Declined as declined:
                 await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
-                if deadline - loop.time() < _ASK_AGAIN_S:
+                if deadline - loop.time() < timeout_s * _LAST_SHARE:
                     # Not Declined: a service that is being asked itself must not pass that on as its own.
                     raise KtError(declined.code, declined.detail, declined.hint, extra=declined.extra) from None
             pause = min(2 * pause, _SLOWEST_S)

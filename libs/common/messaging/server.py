@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ from libs.common.messaging.rpc import (
     answer,
     refusal,
 )
-from libs.common.subjects import gateway_of
+from libs.common.subjects import gateway_of, is_gateway_subject
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ def may_be_answered(subject: str, reply: str) -> bool:
     the service's own permissions. Anything but an inbox would let the one who asks have the answer stored as an
     event, or put to another service as a request.
     """
-    gateway = gateway_of(subject)
-    return reply.startswith(f"{gateway_inbox(*gateway)}." if gateway else _SERVICE_INBOXES)
+    of_gateway = is_gateway_subject(subject)
+    return reply.startswith(f"{gateway_inbox(gateway_of(subject))}." if of_gateway else _SERVICE_INBOXES)
 
 
 def _refused(subject: str) -> None:
@@ -124,12 +125,18 @@ class RpcServer:
         )(handle)
 
     async def start(self, nc: Client) -> None:
-        """Take requests. ``nc`` is the broker's connection."""
+        """Take requests. ``nc`` is the broker's connection.
+
+        When this returns the server knows all endpoints. It learns of them in order, and last of the one that was
+        declared last, unless that is direct: who gets an answer from that one reaches all others.
+        """
         self._max_payload = nc.max_payload - _HEADER_BYTES
-        await self._broker.start()
         for endpoint, handler in self._direct:
             spawn = self._spawner(endpoint, handler)
             self._subscriptions.append(await nc.subscribe(endpoint.subject, queue=endpoint.queue, cb=spawn))
+        await self._broker.start()
+        with contextlib.suppress(NatsError, OSError, TimeoutError):  # behind a lost connection all is declared anew
+            await nc.flush()
 
     async def drain(self, within_s: float) -> None:
         """Take no more requests and answer those that have come, if that can be done in time.

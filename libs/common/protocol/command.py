@@ -51,9 +51,12 @@ class SecretOutcome(Message):
 
 
 class EnrollGateway(Message):
+    """Put on record what a gateway may resolve with the token ``token_id``."""
+
     command_id: str
     caller: Caller
     gateway: str
+    token_id: str
     references: tuple[str, ...]
 
 

@@ -121,5 +121,5 @@ class AccessRecorded(Message):
 
 
 GATEWAY_ACCESS = Endpoint(
-    "kt.gw.v1.*.*.access", "resolver", RecordAccess, AccessRecorded, "Put a gateway's requests on record"
+    "kt.gw.v1.*.*.*.access", "resolver", RecordAccess, AccessRecorded, "Put a gateway's requests on record"
 )

@@ -220,8 +220,8 @@ GET = Endpoint("kt.resolver.v1.get", _QUEUE, GetSecret, SecretView, "One secret,
 LIST = Endpoint("kt.resolver.v1.list", _QUEUE, ListSecrets, SecretList, "A page of secrets of one kind")
 HISTORY = Endpoint("kt.resolver.v1.history", _QUEUE, GetSecret, SecretHistory, "What happened to a secret")
 GATEWAYS = Endpoint("kt.resolver.v1.gateways", _QUEUE, ListGateways, GatewayList, "Gateways and what they use")
-GATEWAY_RESOLVE = Endpoint("kt.gw.v1.*.*.resolve", _QUEUE, ResolveForGateway, ResolveReply, "Resolve for a gateway")
+GATEWAY_RESOLVE = Endpoint("kt.gw.v1.*.*.*.resolve", _QUEUE, ResolveForGateway, ResolveReply, "Resolve for a gateway")
 GATEWAY_BOOTSTRAP = Endpoint(
-    "kt.gw.v1.*.*.bootstrap", _QUEUE, GatewayBootstrap, GatewayBootstrapReply, "What a gateway needs to begin"
+    "kt.gw.v1.*.*.*.bootstrap", _QUEUE, GatewayBootstrap, GatewayBootstrapReply, "What a gateway needs to begin"
 )
-GATEWAY_REPORT = Endpoint("kt.gw.v1.*.*.report", _QUEUE, GatewayReport, Noted, "What a gateway loaded or adopted")
+GATEWAY_REPORT = Endpoint("kt.gw.v1.*.*.*.report", _QUEUE, GatewayReport, Noted, "What a gateway loaded or adopted")

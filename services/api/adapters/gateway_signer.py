@@ -8,6 +8,7 @@ from pathlib import Path
 from libs.common.errors import KtError
 from libs.common.messaging.identities import gateway_jwt, public_key
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 
 
 class ScopedGatewaySigner:
@@ -19,8 +20,8 @@ class ScopedGatewaySigner:
         self._signing_seed = signing_seed
         self._account = account
 
-    def sign(self, org: str, name: str, user: str, now: datetime, expires: datetime) -> str:
-        return gateway_jwt(self._signing_seed, self._account, org=org, name=name, user=user, now=now, expires=expires)
+    def sign(self, gateway: GatewayIdentity, user: str, now: datetime, expires: datetime) -> str:
+        return gateway_jwt(self._signing_seed, self._account, gateway, user=user, now=now, expires=expires)
 
 
 def read_seed(path: Path) -> Secret:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from libs.common.clock import Clock
@@ -11,6 +11,7 @@ from libs.common.errors import FieldProblem, KtError
 from libs.common.ids import IdFactory
 from libs.common.protocol.command import GATEWAY, EnrollGateway
 from libs.common.protocol.resolver import GATEWAYS, GatewayView, ListGateways
+from libs.common.subjects import GatewayIdentity
 from services.api.application.call import Call
 from services.api.application.ports import Bus, GatewaySigner
 
@@ -22,8 +23,7 @@ _GATEWAY_ROLE: Final = "gateway"
 
 @dataclass(frozen=True, slots=True)
 class BusIdentity:
-    org: str
-    name: str
+    gateway: GatewayIdentity
     user_jwt: str
     expires: datetime
 
@@ -41,21 +41,28 @@ class Gateways:
         return (await self.bus.call(GATEWAYS, ListGateways(org=call.org))).items
 
     async def bus_identity(self, call: Call, name: str | None, user_public_key: str) -> BusIdentity:
-        """Enroll the gateway with the references of its token, and sign an identity for 15 minutes.
+        """Enroll the gateway with the references of its token, and sign an identity for 15 minutes, or for as long as
+        the token is valid. Neither outlives the token's revocation: the resolver asks for it on every request.
 
         Raises:
             KtError: ``forbidden`` when a gateway's token asks for another name; ``invalid_request`` for a key that
                 is no public user nkey.
         """
-        gateway = _gateway_name(call, name)
+        principal = call.principal
+        gateway = GatewayIdentity(call.org, _gateway_name(call, name), principal.token_id)
         now = self.clock.now()
+        expires = min(now + IDENTITY_TTL, datetime.fromtimestamp(principal.expires_at, UTC))
         # Signed first, because that checks the key; handed out only after the enrolment is on record.
-        user_jwt = self.signer.sign(call.org, gateway, user_public_key, now, now + IDENTITY_TTL)
+        user_jwt = self.signer.sign(gateway, user_public_key, now, expires)
         enrolment = EnrollGateway(
-            command_id=self.ids.new(), caller=call.caller(), gateway=gateway, references=call.principal.references
+            command_id=self.ids.new(),
+            caller=call.caller(),
+            gateway=gateway.name,
+            token_id=gateway.token_id,
+            references=principal.references,
         )
         await self.bus.call(GATEWAY, enrolment)
-        return BusIdentity(call.org, gateway, user_jwt, now + IDENTITY_TTL)
+        return BusIdentity(gateway, user_jwt, expires)
 
 
 def _gateway_name(call: Call, asked: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from libs.common.messaging.connection import REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import Endpoint, Message
+from libs.common.subjects import GatewayIdentity
 
 Req = TypeVar("Req", bound=Message)
 Rep = TypeVar("Rep", bound=Message)
@@ -36,7 +37,7 @@ class AccessRecorder(Protocol):
 class GatewaySigner(Protocol):
     """Signs bus identities that the server confines to one gateway of one org."""
 
-    def sign(self, org: str, name: str, user: str, now: datetime, expires: datetime) -> str:
+    def sign(self, gateway: GatewayIdentity, user: str, now: datetime, expires: datetime) -> str:
         """A user JWT for the public user nkey ``user``.
 
         Raises:

@@ -14,8 +14,8 @@ from services.audit.domain.filter_text import parse, render
 from services.audit.domain.page import ListedEntry, Positions, within_bytes
 from services.audit.domain.streams import STREAM_NAMES
 
-FRESHNESS_WAIT_S: Final = 1.0
-"""How long a reader waits for what happened just before it asked."""
+FRESHNESS_WAIT_S: Final = 3.0
+"""How long a reader waits for what happened just before it asked; less than the caller waits for an answer."""
 
 MAX_PAGE_BYTES: Final = 384 * 1024
 """Bodies in one page. As escaped JSON text they stay below the bus's default limit of 1 MiB a message."""

@@ -32,7 +32,7 @@ class Records:
 
     async def enroll(self, _subject: str, request: EnrollGateway) -> Recorded:
         resource = Resource("gateway", checked_identity(request.gateway))
-        command = Enroll(request.references)
+        command = Enroll(request.token_id, request.references)
         sequence = await self.aggregates.carry_out(GATEWAY, command, resource, request.caller, request.command_id)
         return Recorded(sequence=sequence)
 

@@ -14,6 +14,7 @@ import orjson
 from libs.common.auth.scopes import GATEWAYS_CONTROL
 from libs.common.errors import KtError
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 from services.gateway.domain.header_value import header_problem
 
 _TIMEOUT_S: Final = 10.0
@@ -24,13 +25,12 @@ _INTROSPECT: Final = "/v1/tokens/introspect"
 
 @dataclass(frozen=True, slots=True)
 class BusIdentity:
-    """A NATS user JWT for the user key that was sent; org and name are what the server will enforce."""
+    """A NATS user JWT for the user key that was sent; ``gateway`` is what the server will enforce."""
 
     nats_url: str
     user_jwt: str
     expires_at: datetime
-    org: str
-    name: str
+    gateway: GatewayIdentity
 
 
 class ApiClient:
@@ -52,8 +52,7 @@ class ApiClient:
                 nats_url=document["nats_url"],
                 user_jwt=document["user_jwt"],
                 expires_at=datetime.fromisoformat(document["expires_at"]),
-                org=document["org"],
-                name=document["name"],
+                gateway=GatewayIdentity(document["org"], document["name"], document["token_id"]),
             )
         except (ValueError, KeyError, TypeError):
             raise _unreadable() from None

@@ -21,7 +21,7 @@ from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.messaging.identities import NkeyKind, gateway_inbox, new_seed, public_key, signer
 from libs.common.messaging.rpc import Endpoint, Message, RpcClient
-from libs.common.subjects import feed_subject, gateway_subject
+from libs.common.subjects import GatewayIdentity, feed_subject, gateway_subject
 from services.gateway.adapters.api_client import BusIdentity
 from services.gateway.adapters.bus_connection import Connect, connect
 from services.gateway.application.ports import ChangeListener
@@ -78,7 +78,7 @@ class Bus:
 
     @property
     def requester(self) -> str:
-        return f"gateway/{self.identity.name}"
+        return f"gateway/{self.identity.gateway.name}"
 
     async def open(self) -> None:
         """Connect, unless that was done before. A connection that was lost later is opened again by itself.
@@ -106,7 +106,7 @@ class Bus:
         await self.open()
         if self._client is None:
             raise KtError("unreachable", "The connection to the system was lost.", "It is being opened again.")
-        subject = gateway_subject(self.identity.org, self.identity.name, verb)
+        subject = gateway_subject(self.identity.gateway, verb)
         try:
             return await RpcClient(self._client).call(endpoint, request, subject=subject)
         except (ValueError, KeyError):
@@ -126,13 +126,26 @@ class Bus:
             identity.nats_url,
             jwt=lambda: self.identity.user_jwt,
             sign=signer(self._seed),
-            inbox_prefix=gateway_inbox(identity.org, identity.name),
-            name=f"keeptrusts-gateway-{identity.name}",
+            inbox_prefix=gateway_inbox(identity.gateway),
+            name=f"keeptrusts-gateway-{identity.gateway.name}",
             on_reconnected=self._on_reconnected,
             on_closed=self._on_closed,
             on_error=self._on_error,
         )
         self._subscriptions = {}
+        await self._follow_token(self._client, identity.gateway)
+
+    async def _follow_token(self, client: Client, gateway: GatewayIdentity) -> None:
+        """Once the token is revoked nothing may be resolved with it: ask for everything again, and be told so."""
+
+        async def told(_message: Msg) -> None:
+            self._listener.missed()
+
+        try:
+            await client.subscribe(feed_subject(gateway.org, "token", gateway.token_id), cb=told)
+            await client.flush(timeout=int(_BOUND_S))
+        except (NatsError, OSError, TimeoutError) as error:
+            raise KtError("unreachable", f"Changes can't be followed ({type(error).__name__}).") from None
 
     async def _subscribe(self) -> None:
         client = self._client
@@ -140,7 +153,7 @@ class Bus:
             return
         try:
             for reference in self._watched - self._subscriptions.keys():
-                subject = feed_subject(self.identity.org, reference.secret_kind, reference.name)
+                subject = feed_subject(self.identity.gateway.org, reference.secret_kind, reference.name)
                 self._subscriptions[reference] = await client.subscribe(subject, cb=self._told(reference))
             for reference in self._subscriptions.keys() - self._watched:
                 await self._subscriptions.pop(reference).unsubscribe()

@@ -50,7 +50,7 @@ class BusKeys:
         if reply.box is None:
             return {}
         identity = self._bus.identity
-        context = resolve_context(identity.org, self._bus.requester, recipient.public.encoded)
+        context = resolve_context(identity.gateway.org, self._bus.requester, recipient.public.encoded)
         values: dict[str, str] = orjson.loads(recipient.open(reply.box, context).reveal())
         return values
 

@@ -21,10 +21,11 @@ from libs.common.errors import KtError
 from libs.common.event_store import read_event
 from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
 from libs.common.events.gateway import GatewayEnrolled
+from libs.common.events.token import TokenRevoked
 from libs.common.references import split_reference
 from libs.common.secret_kinds import KINDS
 from libs.common.stream_reader import StreamGap, read_stream, stream_range
-from libs.common.subjects import ALL_EVENTS, EVENTS, aggregate_of, event_subject
+from libs.common.subjects import ALL_EVENTS, EVENTS, GatewayIdentity, aggregate_of, event_subject
 from services.resolver.domain.secret import Known, Unreadable, evolve
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,20 @@ ARRIVAL_S: Final = 0.2
 """How long an event that is stored may take to arrive before the consumer counts as lost."""
 
 
-def _enrolled(_: tuple[str, ...] | None, recorded: RecordedEvent) -> tuple[str, ...] | None:
+_Enrolments = Mapping[str, tuple[str, ...]]
+"""What a gateway may resolve, by the id of the token it was enrolled with."""
+
+
+def _enrolled(before: _Enrolments | None, recorded: RecordedEvent) -> _Enrolments | None:
     event = recorded.event
-    return event.references if isinstance(event, GatewayEnrolled) else None
+    return {**(before or {}), event.token_id: event.references} if isinstance(event, GatewayEnrolled) else before
 
 
-_EVOLVE: Final[Mapping[str, Any]] = {**dict.fromkeys(KINDS, evolve), "gateway": _enrolled}
+def _revoked(before: bool | None, recorded: RecordedEvent) -> bool:
+    return bool(before) or isinstance(recorded.event, TokenRevoked)
+
+
+_EVOLVE: Final[Mapping[str, Any]] = {**dict.fromkeys(KINDS, evolve), "gateway": _enrolled, "token": _revoked}
 
 
 class StreamState:
@@ -64,10 +73,15 @@ class StreamState:
         return dict(zip(references, states, strict=True))
 
     async def of_gateway(
-        self, org: str, gateway: str, references: Sequence[str]
+        self, gateway: GatewayIdentity, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        globs, *states = await self._states([event_subject(org, "gateway", gateway), *_subjects(org, references)])
-        return globs if isinstance(globs, tuple) else None, dict(zip(references, states, strict=True))
+        org, name, token_id = gateway
+        of_it = [event_subject(org, "gateway", name), event_subject(org, "token", token_id)]
+        enrolments, revoked, *states = await self._states([*of_it, *_subjects(org, references)])
+        # A token whose events can't be read may be a revoked one.
+        entitled = isinstance(enrolments, Mapping) and not revoked
+        globs = enrolments.get(token_id) if entitled else None
+        return globs, dict(zip(references, states, strict=True))
 
     async def follow(self) -> None:
         """Apply new events to what is cached, until cancelled. A gap empties the cache."""

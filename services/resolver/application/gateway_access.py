@@ -13,7 +13,9 @@ from libs.common.errors import KtError
 from libs.common.ids import IdFactory
 from libs.common.protocol.gateway_access import AccessRecorded, Note, RecordAccess, RequestLine, StartedNote
 from libs.common.subjects import access_subject
-from services.resolver.application.gateway_events import GatewayIdentity, encoded
+from services.resolver.application.gateway_events import GatewayEpoch, encoded
+from services.resolver.application.gateway_tokens import entitled
+from services.resolver.application.ports import CurrentState
 
 KIND: Final = "gateway_request"
 REMEMBERED: Final = 4096
@@ -49,6 +51,7 @@ class Chains(Protocol):
 
 @dataclass(slots=True)
 class GatewayAccess:
+    current: CurrentState
     chains: Chains
     ids: IdFactory
     _ends: OrderedDict[str, End] = field(default_factory=OrderedDict)
@@ -57,10 +60,11 @@ class GatewayAccess:
         """
         Raises:
             KtError: ``conflict`` when records before the first one are missing: the gateway then begins a new epoch;
-                ``invalid_request`` when the places of the notes don't fit.
+                ``invalid_request`` when the places of the notes don't fit; ``forbidden`` when the gateway's token
+                was revoked.
         """
-        _, _, _, org, name, _ = subject.split(".")
-        gateway = GatewayIdentity(org, name, request.epoch)
+        org, name, _ = await entitled(self.current, subject)
+        gateway = GatewayEpoch(org, name, request.epoch)
         records = _in_order(request)
         chain = access_subject(org, KIND, f"{name}.{request.epoch}")
         for _ in range(_ATTEMPTS):
@@ -82,7 +86,7 @@ class GatewayAccess:
         raise KtError("unavailable", "The same records are being stored by somebody else.", "Try again.")
 
     async def _bodies(
-        self, gateway: GatewayIdentity, first: int, records: Sequence[RequestLine | Note]
+        self, gateway: GatewayEpoch, first: int, records: Sequence[RequestLine | Note]
     ) -> Sequence[bytes]:
         bodies: list[bytes] = []
         for number, record in enumerate(records):

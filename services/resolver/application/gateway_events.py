@@ -38,7 +38,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayIdentity:
+class GatewayEpoch:
     """Whose record it is: org and name as the bus enforces them."""
 
     org: str
@@ -46,7 +46,7 @@ class GatewayIdentity:
     epoch: str
 
 
-def encoded(gateway: GatewayIdentity, sequence: int, record: RequestLine | Note, event_id: str) -> bytes:
+def encoded(gateway: GatewayEpoch, sequence: int, record: RequestLine | Note, event_id: str) -> bytes:
     """The canonical bytes of record number ``sequence`` of the gateway's epoch."""
     actor, began = Actor("gateway", gateway.name), 0
     if isinstance(record, RequestLine):

@@ -32,7 +32,8 @@ from libs.common.protocol.resolver import (
     Noted,
 )
 from libs.common.subjects import access_subject
-from services.resolver.application.ports import AccessRecorder
+from services.resolver.application.gateway_tokens import entitled
+from services.resolver.application.ports import AccessRecorder, CurrentState
 from services.resolver.application.recording import SOURCE
 
 STATE_KIND: Final = "gateway"
@@ -60,6 +61,7 @@ class Reports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
+    current: CurrentState
     client_keys: ClientKeys
     lists: GatewayLists
     reports: Reports
@@ -68,13 +70,18 @@ class Gateways:
     ids: IdFactory
 
     async def bootstrap(self, subject: str, _request: GatewayBootstrap) -> GatewayBootstrapReply:
-        org, _ = _identity(subject)
+        """Raises: KtError ``forbidden`` when the gateway's token was revoked."""
+        org = (await entitled(self.current, subject)).org
         return GatewayBootstrapReply(org=org, client_jwks=await self.client_keys.client_jwks(org))
 
     async def report(self, subject: str, report: GatewayReport) -> Noted:
         """Put a gateway's report on record. Each report but a refusal names all its targets, so the last one of
-        each part is the gateway's whole state."""
-        org, name = _identity(subject)
+        each part is the gateway's whole state.
+
+        Raises:
+            KtError: ``forbidden`` when the gateway's token was revoked.
+        """
+        org, name, _ = await entitled(self.current, subject)
         event = _event(report)
         kind = _OWN_SUBJECTS.get(type(event)) or _state_kind(report.part)
         metadata = Metadata(
@@ -117,11 +124,6 @@ _OWN_SUBJECTS: Final[Mapping[type[Any], str]] = {
 def _state_kind(part: int) -> str:
     """A subject of its own for each part, so that the last record of each is found by its subject."""
     return f"{STATE_KIND}_{part}" if part else STATE_KIND
-
-
-def _identity(subject: str) -> tuple[str, str]:
-    _, _, _, org, name, _ = subject.split(".")
-    return org, name
 
 
 def _event(report: GatewayReport) -> object:

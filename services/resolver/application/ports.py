@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from libs.common.protocol.keys import LegacyRowsReply, OpenReply
+from libs.common.subjects import GatewayIdentity
 from services.resolver.domain.entitlement import Entitled
 from services.resolver.domain.secret import Known
 
@@ -17,9 +18,10 @@ class CurrentState(Protocol):
         """By reference (libs.common.references)."""
 
     async def of_gateway(
-        self, org: str, gateway: str, references: Sequence[str]
+        self, gateway: GatewayIdentity, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        """The globs a gateway was enrolled with, None when it is not enrolled, and secrets: of the same moment."""
+        """The globs a gateway was enrolled with by its token, None when it was not or the token is revoked, and
+        secrets: of the same moment."""
 
 
 class KeyService(Protocol):

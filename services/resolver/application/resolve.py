@@ -21,6 +21,7 @@ from libs.common.protocol.resolver import (
 )
 from libs.common.references import is_reference
 from libs.common.secret_kinds import CONFIG_VARIABLE, KINDS
+from libs.common.subjects import gateway_of
 from services.resolver.application.ports import AccessRecorder, CurrentState, KeyService
 from services.resolver.application.recording import REVEAL, AccessEvents, Requester
 from services.resolver.domain.entitlement import Entitled, Fate, FromRow, Refused, entitlement, may_have_row
@@ -39,10 +40,10 @@ class Resolver:
 
     async def for_gateway(self, subject: str, request: ResolveForGateway) -> ResolveReply:
         """The gateway is who the subject says: the server lets no other identity publish there."""
-        _, _, _, org, gateway, _ = subject.split(".")
-        requester = Requester(org, Actor("gateway", gateway), Origin(self.ids.new()), request.purpose)
+        gateway = gateway_of(subject)
+        requester = Requester(gateway.org, Actor("gateway", gateway.name), Origin(self.ids.new()), request.purpose)
         unique, valid = _unique(request.references, KINDS)
-        allowed, known = await self.current.of_gateway(org, gateway, valid)
+        allowed, known = await self.current.of_gateway(gateway, valid)
         return await self._answer(requester, _fates(unique, allowed or (), known), request.recipient_key)
 
     async def for_caller(self, _subject: str, request: ResolveForCaller) -> ResolveReply:

@@ -17,7 +17,7 @@ from services.api.adapters.http import protocol
 from services.api.adapters.http.server import HttpServer, listen
 from tests.unit.api.system import System, token_for
 
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 AUTHORIZED = f"Authorization: Bearer {token_for('admin')}\r\n"
 POST = f"POST /v1/config-variables HTTP/1.1\r\nHost: a\r\n{AUTHORIZED}Content-Type: application/json\r\n"
 GET = f"GET /v1/config-variables/A HTTP/1.1\r\nHost: a\r\n{AUTHORIZED}\r\n"

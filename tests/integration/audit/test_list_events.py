@@ -124,7 +124,7 @@ async def test_pages_stay_the_same_while_events_come_in(nats_server: Bus, postgr
             pages = await reader.walk(limit=7)
         finally:
             enough.set()
-            await asyncio.wait_for(writing, 10)
+            await asyncio.wait_for(writing, 30)
         seen = positions(*pages)
         assert len(set(seen)) == len(seen)
         assert [position for position in seen if position in set(before.positions)] == before.positions

@@ -54,7 +54,7 @@ class Service:
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(number)
-        await asyncio.wait_for(self.process.communicate(), 15)
+        await asyncio.wait_for(self.process.communicate(), 30)
         return int(self.process.returncode or 0)
 
     async def positions(self) -> dict[str, int]:
@@ -67,7 +67,7 @@ class Service:
         async def there() -> bool:
             return await self.positions() == positions
 
-        await eventually(there, within=30)
+        await eventually(there)
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def test_killed_again_and_again_it_records_everything_once(nats_server: Bu
     async with open_log(nats_server, postgres) as log, service(nats_server, postgres) as audit:
         for _ in range(4):
             await audit.start()
-            await eventually(audit.positions, within=30)
+            await eventually(audit.positions)
             writing = asyncio.create_task(_write(log))
             await _on_record(log, chance.randint(1, 1500))
             await audit.stop(signal.SIGKILL)
@@ -131,7 +131,7 @@ async def _on_record(log: Log, more: int) -> None:
     async def there() -> bool:
         return await _rows(log) >= wanted
 
-    await eventually(there, within=30)
+    await eventually(there)
 
 
 async def _rows(log: Log) -> int:

@@ -12,11 +12,11 @@ import pytest
 
 from libs.common.direct_get import DirectReader
 from libs.common.errors import KtError
-from libs.common.messaging.connection import ConnectionGuard
+from libs.common.messaging.connection import REQUEST_TIMEOUT_S, ConnectionGuard
 from libs.common.messaging.rpc import Declined, Endpoint, Message, RpcClient
 from libs.common.messaging.server import RpcServer, broker_for, may_be_answered
 from libs.common.subjects import EVENTS
-from tests.engines import Bus
+from tests.engines import Bus, eventually
 
 SECRET = "sk-proj-canarycanarycanary"
 
@@ -31,6 +31,7 @@ class Told(Message):
 
 
 HANDLED: list[str] = []
+HELD: set[str] = set()
 ECHO = Endpoint("kt.cmd.v1.config_variable", "command", Ask, Told, "Echo")
 
 
@@ -47,7 +48,7 @@ async def echo(subject: str, request: Ask) -> Told:
     if request.text == "decline":
         raise Declined("unavailable", "Not I.", "Somebody else.", extra={"n": 1})
     if request.text == "slow":
-        await asyncio.sleep(0.3)
+        await eventually(lambda: not HELD)
     return Told(text=request.text, subject=subject)
 
 
@@ -122,10 +123,10 @@ async def test_what_all_decline_is_told_when_the_time_is_up_and_not_as_declined(
     started = asyncio.get_running_loop().time()
     with pytest.raises(KtError) as caught:
         await client.call(ECHO, Ask(text="decline"), timeout_s=0.5)
-    assert 0.3 < asyncio.get_running_loop().time() - started < 0.6
+    assert 0.3 < asyncio.get_running_loop().time() - started < 5
     assert type(caught.value) is KtError
     assert (caught.value.code, caught.value.detail, caught.value.extra) == ("unavailable", "Not I.", {"n": 1})
-    assert 3 < len(HANDLED) < 20
+    assert 1 < len(HANDLED) < 20
 
 
 @pytest.mark.parametrize(
@@ -166,15 +167,19 @@ async def test_an_answer_goes_to_an_inbox_and_nowhere_else(nats_server: Bus, rep
     "reply", ["kt.evt.v1.acme.config_variable.A", "_INBOX.gw.acme.gw2.x", "_INBOX.gw.acme.gw11.x", "_INBOX.svc.api.x"]
 )
 def test_a_gateway_is_answered_in_its_own_inbox_only(reply: str) -> None:
-    assert may_be_answered("kt.gw.v1.acme.gw1.resolve", "_INBOX.gw.acme.gw1.x.1")
-    assert not may_be_answered("kt.gw.v1.acme.gw1.resolve", reply)
+    assert may_be_answered("kt.gw.v1.acme.gw1.t1.resolve", "_INBOX.gw.acme.gw1.t1.x.1")
+    assert not may_be_answered("kt.gw.v1.acme.gw1.t1.resolve", reply)
 
 
 async def test_slow_questions_do_not_hold_up_others(client: RpcClient) -> None:
-    slow = [asyncio.create_task(client.call(ECHO, Ask(text="slow"))) for _ in range(20)]
-    started = asyncio.get_running_loop().time()
-    await client.call(ECHO, Ask(text="quick"))
-    assert asyncio.get_running_loop().time() - started < 0.3
+    HELD.add("slow")
+    slow = [asyncio.create_task(client.call(ECHO, Ask(text="slow"), timeout_s=30)) for _ in range(20)]
+    try:
+        await eventually(lambda: HANDLED.count("slow") == 20)
+        await client.call(ECHO, Ask(text="quick"), timeout_s=30)
+        assert not any(task.done() for task in slow)
+    finally:
+        HELD.clear()
     await asyncio.gather(*slow)
 
 
@@ -185,4 +190,4 @@ async def test_when_nobody_serves_it_says_so_at_once(nats_server: Bus) -> None:
         await client.call(ECHO, Ask(text="hello"))
     assert caught.value.code == "unavailable"
     assert "command service is not running" in caught.value.detail
-    assert asyncio.get_running_loop().time() - started < 1
+    assert asyncio.get_running_loop().time() - started < REQUEST_TIMEOUT_S / 2

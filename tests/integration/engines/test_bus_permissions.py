@@ -104,9 +104,11 @@ async def test_a_service_cannot_listen_to_others(nats_server: Bus, identity: str
 @pytest.mark.parametrize(
     "subject",
     [
-        "kt.gw.v1.acme.gw2.resolve",
-        "kt.gw.v1.other.gw1.resolve",
-        "kt.gw.v1.acme.*.resolve",
+        "kt.gw.v1.acme.gw2.t1.resolve",
+        "kt.gw.v1.other.gw1.t1.resolve",
+        "kt.gw.v1.acme.gw1.t2.resolve",
+        "kt.gw.v1.acme.*.*.resolve",
+        "kt.gw.v1.acme.gw1.resolve",
         "kt.keys.v1.open",
         "kt.resolver.v1.resolve",
         "kt.evt.v1.acme.config_variable.A",
@@ -123,7 +125,13 @@ async def test_a_gateway_is_refused_what_is_not_its_own(nats_server: Bus, subjec
 
 @pytest.mark.parametrize(
     "subject",
-    ["kt.feed.v1.other.>", "kt.feed.v1.*.config_variable.A", "kt.gw.v1.acme.gw1.resolve", "_INBOX.gw.acme.gw2.>"],
+    [
+        "kt.feed.v1.other.>",
+        "kt.feed.v1.*.config_variable.A",
+        "kt.gw.v1.acme.gw1.t1.resolve",
+        "_INBOX.gw.acme.gw2.>",
+        "_INBOX.gw.acme.gw1.t2.>",
+    ],
 )
 async def test_a_gateway_cannot_listen_to_others(nats_server: Bus, subject: str) -> None:
     await assert_refused_to_subscribe(nats_server, nats_server.gateway("acme", "gw1"), subject)
@@ -135,10 +143,12 @@ async def test_a_gateway_is_answered_under_its_own_name(nats_server: Bus) -> Non
     async def answer(message: Msg) -> None:
         await message.respond(message.subject.encode())
 
-    await resolver.subscribe("kt.gw.v1.*.*.resolve", queue="resolver", cb=answer)
+    await resolver.subscribe("kt.gw.v1.*.*.*.resolve", queue="resolver", cb=answer)
     await resolver.flush()
-    gateway = await nats_server.connect(nats_server.gateway("acme", "gw1"))
-    assert (await gateway.request("kt.gw.v1.acme.gw1.resolve", b"")).data == b"kt.gw.v1.acme.gw1.resolve"
+    for token_id in ("t1", "Tok-A_1"):
+        gateway = await nats_server.connect(nats_server.gateway("acme", "gw1", token_id))
+        subject = f"kt.gw.v1.acme.gw1.{token_id}.resolve"
+        assert (await gateway.request(subject, b"")).data.decode() == subject
 
 
 async def test_a_gateway_hears_the_feed_of_its_own_org_and_sees_no_body(nats_server: Bus) -> None:

@@ -124,11 +124,11 @@ async def gateway(
         yield running
     finally:
         running.stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await asyncio.gather(running.task, return_exceptions=True)
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Any], within_s: float = 30.0) -> None:
     """Wait until ``condition`` (a function or coroutine function) is true."""
     async with asyncio.timeout(within_s):
         while True:

@@ -51,7 +51,7 @@ class Agent:
         (found,) = [child for child in psutil.Process(self.process.pid).children() if child.name() == "envoy"]
         return found
 
-    async def ended(self, within_s: float = 15) -> tuple[int, str]:
+    async def ended(self, within_s: float = 30) -> tuple[int, str]:
         async with asyncio.timeout(within_s):
             _, err = await self.process.communicate()
         assert self.process.returncode is not None
@@ -191,7 +191,7 @@ async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     }
     text = policy_config(target("t1", "http://127.0.0.1:9", secret_key_ref=stored("KEY")))
     async with agent(tmp_path, text, wait=False, **given) as started:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await asked.wait()
         started.process.send_signal(signal.SIGTERM)
         code, _ = await started.ended()

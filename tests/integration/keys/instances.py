@@ -51,7 +51,7 @@ class Instance:
         await self.ended()
 
     async def ended(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             code = await self.process.wait()
             if self._reading is not None:
                 await self._reading

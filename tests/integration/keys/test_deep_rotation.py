@@ -125,7 +125,7 @@ async def test_a_value_that_was_being_stored_when_the_key_was_retired_is_not_lef
         assert inserted.rowcount == 1, "to this statement the key is not retired"
         assert len(await keys_of(stores)) == 2
         await straggler.commit()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(working, 30)
     done = await instance.rotator.find("default", begun.id)
     assert (done.rewrapped, done.destroyed_keys) == (2, begun.old_keys)
     stored = (await stores.sealed.fetch([late.binding.sealed_id]))[late.binding.sealed_id]
@@ -152,7 +152,7 @@ async def test_a_row_that_somebody_else_holds_is_left_and_met_again(postgres: Da
 
         await eventually(is_free_moved)
         assert not working.done()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(working, 30)
     assert (await instance.rotator.find("default", begun.id)).rewrapped == 2
     assert (await instance.open(held, free))[1] == {}
 

@@ -23,6 +23,13 @@ from libs.common.events.config_variable import (
 )
 from libs.common.events.git_token import GitTokenCreated, GitTokenDeleted
 from libs.common.events.secret import SealedRef, SecretEvent
+from libs.common.events.webhook import (
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookEvent,
+    WebhookSecretRetired,
+    WebhookSecretRotated,
+)
 from libs.common.postgres import Pool
 from libs.common.projection import ProjectionRunner
 from libs.common.subjects import event_subject
@@ -47,7 +54,9 @@ def destroyed(sealed: Sealed, version: int = 1) -> ConfigVariableVersionDestroye
 DELETED = ConfigVariableDeleted(1)
 
 
-def body_of(event: SecretEvent, name: str, org: str = "default", kind: str = KIND) -> tuple[str, bytes]:
+def body_of(
+    event: SecretEvent | WebhookEvent, name: str, org: str = "default", kind: str = KIND
+) -> tuple[str, bytes]:
     metadata = Metadata(
         id=str(uuid.uuid4()),
         time="2026-11-23T08:00:00.000000Z",
@@ -59,7 +68,9 @@ def body_of(event: SecretEvent, name: str, org: str = "default", kind: str = KIN
     return encode(event, Resource(kind, name), metadata)
 
 
-def stored(sequence: int, event: SecretEvent, name: str, org: str = "default", kind: str = KIND) -> StoredMessage:
+def stored(
+    sequence: int, event: SecretEvent | WebhookEvent, name: str, org: str = "default", kind: str = KIND
+) -> StoredMessage:
     return StoredMessage(event_subject(org, kind, name), sequence, body_of(event, name, org, kind)[1])
 
 
@@ -136,6 +147,30 @@ async def test_a_deletion_reaches_no_secret_of_another_kind(pool: Pool, stores: 
     assert await left(stores, variable, token) == {token.id}
     await project(pool, [stored(4, GitTokenDeleted(1), "A", kind="git_token")])
     assert await left(stores, token) == set()
+
+
+async def test_webhook_secrets_go_when_their_overlap_is_over_and_with_their_webhook(
+    pool: Pool, stores: Stores, instance: Instance
+) -> None:
+    first, second, other = [
+        await instance.seal(b"s", name=name, kind="webhook_secret") for name in ("hook", "hook", "other")
+    ]
+    variable = await instance.seal(b"v", name="hook")
+    one, two, three = (SealedRef(s.id, s.digest) for s in (first, second, other))
+    await project(
+        pool,
+        [
+            stored(1, WebhookCreated("https://a.example/", ("*",), "", one), "hook", kind="webhook"),
+            stored(2, WebhookCreated("https://a.example/", ("*",), "", three), "other", kind="webhook"),
+            stored(3, created(variable), "hook"),
+            stored(4, WebhookSecretRotated(two, "2026-11-24T08:00:00.000000Z"), "hook", kind="webhook"),
+        ],
+    )
+    assert await left(stores, first, second, other, variable) == {first.id, second.id, other.id, variable.id}
+    await project(pool, [stored(5, WebhookSecretRetired((one, three)), "hook", kind="webhook")])
+    assert await left(stores, first, second, other, variable) == {second.id, other.id, variable.id}
+    await project(pool, [stored(6, WebhookDeleted(), "hook", kind="webhook")])
+    assert await left(stores, second, other, variable) == {other.id, variable.id}
 
 
 async def test_a_name_created_again_keeps_its_new_value_when_the_deletion_is_projected_late(
@@ -250,7 +285,7 @@ async def test_deleting_on_the_real_stream_removes_ciphertext_and_data_key(
     last = await events.append(subject, *body_of(DELETED, "OPENAI_API_KEY"), expected=last)
     runner = ProjectionRunner(await nats_server.connect("keys"), pool, KeysProjection())
     async with running(runner):
-        assert await runner.wait_for(last, timeout_s=10)
+        assert await runner.wait_for(last, timeout_s=30)
     assert runner.position >= last
     assert await left(stores, gone, kept) == {kept.id}
     assert await instance.open(gone, kept) == ({kept.id: b"kept"}, {gone.id: "undecryptable"})

@@ -58,7 +58,7 @@ async def service(bus: Bus, postgres: Database, key: str, **more: str) -> AsyncI
     process = await spawn(bus, postgres, key, **more)
     try:
         asked = Asked({name: RpcClient(await bus.connect(name)) for name in ("api", "command", "resolver")})
-        await eventually(asked.is_ready, within=20)
+        await eventually(asked.is_ready)
         yield asked
     finally:
         if process.returncode is None:
@@ -223,7 +223,7 @@ async def test_of_two_processes_with_different_master_keys_on_an_empty_store_one
     assert master(1).fingerprint in errors
     assert master(2).fingerprint in errors
     client = Asked({"api": RpcClient(await nats_server.connect("api"))})
-    await eventually(client.is_ready, within=20)
+    await eventually(client.is_ready)
     for task in running:
         ends[task].terminate()
         assert (await task)[0] == Exit.OK

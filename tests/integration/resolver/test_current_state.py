@@ -17,9 +17,10 @@ from libs.common.events import Actor, Metadata, Origin, Resource, encode
 from libs.common.events.config_variable import ConfigVariableCreated, ConfigVariableDeleted, ConfigVariableRotated
 from libs.common.events.gateway import GatewayEnrolled
 from libs.common.events.secret import SealedRef
+from libs.common.events.token import TokenRevoked
 from libs.common.ids import Uuid7Factory
 from libs.common.stream_reader import stream_range
-from libs.common.subjects import event_subject
+from libs.common.subjects import GatewayIdentity, event_subject
 from libs.common.tasks import ended
 from services.resolver.adapters import current_state
 from services.resolver.adapters.current_state import StreamState
@@ -127,13 +128,29 @@ async def test_a_full_cache_forgets_and_stays_right(nats_server: Bus, monkeypatc
         ]
 
 
-async def test_the_references_of_a_gateway(nats_server: Bus) -> None:
+async def test_what_a_gateway_may_resolve_is_bound_to_its_token(nats_server: Bus) -> None:
     async with running(nats_server) as (state, writer):
-        assert (await state.of_gateway("acme", "gw", []))[0] is None
-        await writer.append(GatewayEnrolled(("A*",)), "gw", "gateway")
-        assert (await state.of_gateway("acme", "gw", []))[0] == ("A*",)
-        await writer.append(GatewayEnrolled(("B*",)), "gw", "gateway")
-        assert (await state.of_gateway("acme", "gw", []))[0] == ("B*",)
+
+        async def globs(token_id: str) -> tuple[str, ...] | None:
+            return (await state.of_gateway(GatewayIdentity("acme", "gw", token_id), []))[0]
+
+        assert await globs("t1") is None
+        await writer.append(GatewayEnrolled("t1", ("A*",)), "gw", "gateway")
+        assert (await globs("t1"), await globs("t2")) == (("A*",), None)
+        await writer.append(GatewayEnrolled("t2", ("B*",)), "gw", "gateway")
+        assert (await globs("t1"), await globs("t2")) == (("A*",), ("B*",))
+        await writer.append(TokenRevoked("gateway", "gw", 0), "t1", "token")
+        assert (await globs("t1"), await globs("t2")) == (None, ("B*",))
+        await writer.append(GatewayEnrolled("t1", ("A*", "C")), "gw", "gateway")
+        assert (await globs("t1"), await globs("t2")) == (None, ("B*",))
+
+
+async def test_a_token_whose_events_can_not_be_read_entitles_to_nothing(nats_server: Bus) -> None:
+    async with running(nats_server) as (state, writer):
+        await writer.append(GatewayEnrolled("t1", ("A*",)), "gw", "gateway")
+        command = await nats_server.connect("command")
+        await command.request(event_subject("acme", "token", "t1"), b"{}", timeout=5)
+        assert (await state.of_gateway(GatewayIdentity("acme", "gw", "t1"), []))[0] is None
 
 
 async def test_an_event_that_can_not_be_read_spoils_its_own_variable_only(nats_server: Bus) -> None:
@@ -180,8 +197,8 @@ async def test_it_recovers_from_a_crash_of_the_server(nats_server: Bus) -> None:
             except KtError:
                 return False
 
-        await eventually(written, within=15)
-        await eventually(seen, within=15)
+        await eventually(written)
+        await eventually(seen)
 
 
 async def test_an_event_that_is_stored_while_the_end_is_looked_up_is_no_gap(

@@ -71,7 +71,7 @@ async def running(bus: Bus, postgres: Database) -> AsyncIterator[World]:
 
         async def caught_up(timeout_s: float) -> bool:
             head = await store.reader.last(">")
-            return head is None or await runner.wait_for(head.sequence, 5)
+            return head is None or await runner.wait_for(head.sequence, 30)
 
         try:
             yield World(Tokens(TokenReads(pool), caught_up, At()), store, runner)

@@ -18,6 +18,7 @@ from libs.common.messaging.connection import REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import Endpoint, Message
 from libs.common.protocol import command, keys, resolver
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 from services.api.adapters.http.app import create_app
 from services.api.application.audit_reads import AuditReads
 from services.api.application.authentication import Authentication
@@ -58,8 +59,8 @@ class CountingIds:
 
 
 class FakeSigner:
-    def sign(self, org: str, name: str, user: str, now: datetime, expires: datetime) -> str:
-        return f"jwt.{org}.{name}.{user}.{int((expires - now).total_seconds())}"
+    def sign(self, gateway: GatewayIdentity, user: str, now: datetime, expires: datetime) -> str:
+        return f"jwt.{'.'.join(gateway)}.{user}.{int((expires - now).total_seconds())}"
 
 
 @dataclass

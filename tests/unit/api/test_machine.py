@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -168,13 +169,24 @@ async def test_a_gateway_gets_an_identity_under_its_own_name(system: System) -> 
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json() == {
         "nats_url": "nats://bus.example:4222",
-        "user_jwt": f"jwt.default.keeptrusts-proxy.{USER}.900",
+        "user_jwt": f"jwt.default.keeptrusts-proxy.jti-1.{USER}.900",
         "expires_at": "2026-11-23T07:54:03.000000Z",
         "org": "default",
         "name": "keeptrusts-proxy",
+        "token_id": "jti-1",
     }
     (enrolled,) = system.bus.requests(command.GATEWAY)
-    assert (enrolled.gateway, enrolled.references) == ("keeptrusts-proxy", ("OPENAI_*",))
+    assert (enrolled.gateway, enrolled.token_id, enrolled.references) == ("keeptrusts-proxy", "jti-1", ("OPENAI_*",))
+
+
+async def test_an_identity_does_not_outlive_its_token(system: System) -> None:
+    system.bus.on(command.GATEWAY, lambda _: command.Recorded(sequence=9))
+    token = token_for("gateway", sub="edge-1", ttl=timedelta(minutes=2))
+
+    answer = await system.ask("POST", "/v1/machine/bus-identity", {"user_public_key": USER}, token=token)
+
+    assert answer.json()["expires_at"] == "2026-11-23T07:41:03.000000Z"
+    assert answer.json()["user_jwt"].endswith(".120")
 
 
 async def test_a_gateway_can_t_be_another(system: System) -> None:

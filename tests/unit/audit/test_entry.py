@@ -24,7 +24,7 @@ def encoded(event: object, resource: Resource, actor: Actor) -> bytes:
 
 
 def altered(change: dict[str, Any], data: dict[str, Any]) -> bytes:
-    body = encoded(GatewayEnrolled(()), Resource("gateway", "edge-1"), Actor("admin", "alice"))
+    body = encoded(GatewayEnrolled("t1", ()), Resource("gateway", "edge-1"), Actor("admin", "alice"))
     document = orjson.loads(body)
     return orjson.dumps({**document, **change, "data": {**document["data"], **data}})
 
@@ -50,7 +50,7 @@ def test_the_columns_of_a_change() -> None:
 def test_the_gateway_is_who_acted_or_what_was_acted_on() -> None:
     event = ConfigVariableResolveFailed("not_found", "startup")
     by_gateway = encoded(event, Resource("config_variable", "A"), Actor("gateway", "edge-1"))
-    on_gateway = encoded(GatewayEnrolled(()), Resource("gateway", "edge-2"), Actor("admin", "alice"))
+    on_gateway = encoded(GatewayEnrolled("t1", ()), Resource("gateway", "edge-2"), Actor("admin", "alice"))
     assert columns_of(SUBJECT, by_gateway).gateway == "edge-1"
     assert columns_of(SUBJECT, by_gateway).outcome == "failure"
     assert columns_of(SUBJECT, on_gateway).gateway == "edge-2"

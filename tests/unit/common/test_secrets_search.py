@@ -29,6 +29,13 @@ def test_it_finds_every_form_wherever_it_stands(before: bytes, after: bytes) -> 
         assert list(Search({"x": SECRET}).bytes(content, "here"))
 
 
+@given(st.sets(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=6), st.binary(max_size=20))
+def test_of_several_each_is_found_though_they_begin_alike(secrets: set[str], around: bytes) -> None:
+    search = Search({secret: secret for secret in {*secrets, "long " * 500}})
+    for secret in secrets:
+        assert list(search.bytes(around + secret.encode() + around, "here"))
+
+
 def test_it_says_what_it_found_and_where(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"x" * (4 * 1024 * 1024 - 10) + SECRET.encode())
     (tmp_path / "b.log").write_text("nothing")

@@ -24,6 +24,7 @@ from libs.common.messaging.identities import (
     user_jwt,
 )
 from libs.common.secret import Secret
+from libs.common.subjects import GatewayIdentity
 from libs.engines.identities import ensure_identities
 
 NOW = datetime(2026, 11, 23, 7, 39, 3, tzinfo=UTC)
@@ -45,15 +46,22 @@ def verified_claims(jwt: str) -> dict[str, Any]:
 
 
 def minted(**changes: Any) -> str:
-    values = {"org": "acme", "name": "gw1", "user": public_key(USER), "now": NOW, "expires": None, **changes}
-    return gateway_jwt(ACCOUNT, "AACCOUNT", **values)
+    values = {"org": "acme", "name": "gw1", "token_id": "t1", **changes}
+    gateway = GatewayIdentity(*(values[name] for name in GatewayIdentity._fields))
+    user, expires = changes.get("user", public_key(USER)), changes.get("expires")
+    return gateway_jwt(ACCOUNT, "AACCOUNT", gateway, user=user, now=NOW, expires=expires)
 
 
 def test_a_gateway_is_named_by_claims_and_has_no_permissions_of_its_own() -> None:
     claims = verified_claims(minted(expires=NOW + timedelta(hours=1)))
     assert claims["name"] == "gw1"
     assert claims["sub"] == public_key(USER)
-    assert claims["nats"] == {"type": "user", "version": 2, "issuer_account": "AACCOUNT", "tags": ["org:acme"]}
+    assert claims["nats"] == {
+        "type": "user",
+        "version": 2,
+        "issuer_account": "AACCOUNT",
+        "tags": ["org:acme", "token:t1"],
+    }
     assert claims["exp"] - claims["iat"] == 3600
 
 
@@ -66,6 +74,9 @@ def test_a_gateway_is_named_by_claims_and_has_no_permissions_of_its_own() -> Non
         {"name": "gw.1"},
         {"name": ">"},
         {"name": ""},
+        {"token_id": "t.1"},
+        {"token_id": "*"},
+        {"token_id": ""},
         {"user": public_key(ACCOUNT)},
         {"user": "U" * 56},
         {"user": ""},
@@ -92,7 +103,7 @@ def test_a_credentials_file_is_read_back_and_answers_a_challenge(tmp_path: Path)
 
 
 def test_a_gateway_uses_the_inbox_its_scope_allows() -> None:
-    assert credentials(minted(), USER).inbox_prefix == "_INBOX.gw.acme.gw1"
+    assert credentials(minted(), USER).inbox_prefix == "_INBOX.gw.acme.gw1.t1"
 
 
 @pytest.mark.parametrize(

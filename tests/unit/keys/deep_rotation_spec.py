@@ -252,6 +252,26 @@ class RotatingAroundDamage:
         assert set(second.destroyed_keys) == {*first.old_keys, first.new_key}
         assert (await instance.open(bad))[0] == {bad.id: b"value"}
 
+    async def test_a_row_rolled_back_to_before_a_rotation_is_named_and_blocks_nothing(self, stores: Stores) -> None:
+        instance = await start(stores, OLD)
+        good, bad, worse = [await instance.seal(value) for value in (b"good", b"bad", b"worse")]
+        before = await stores.sealed.fetch([bad.id, worse.id])
+        await rotated(instance)
+        await stores.tamper.value(
+            bad.id, key_id=before[bad.id].key_id, wrapped_data_key=before[bad.id].wrapped_data_key
+        )
+        await stores.tamper.value(worse.id, wrapped_data_key=before[worse.id].wrapped_data_key)
+        opened, failed = await instance.open(good, bad, worse)
+        assert opened == {good.id: b"good"}
+        assert failed == {bad.id: "undecryptable", worse.id: "undecryptable"}
+        await instance.damages.write()
+        again = await rotated(instance)
+        assert (again.completed_at is not None, again.rewrapped) == (True, 1)
+        why = {damage.sealed_id: damage.why for damage in (await instance.status.of("default")).damaged}
+        assert "not in the keyring" in why[bad.id]
+        assert "data key" in why[worse.id]
+        assert (await instance.open(good, bad, worse))[0] == {good.id: b"good"}
+
     async def test_a_damaged_key_is_kept_and_the_org_gets_one_that_works(self, stores: Stores) -> None:
         first = await start(stores, OLD)
         lost = await first.seal(b"lost")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,13 @@ from libs.common.errors import KtError
 from libs.common.events import decode
 from libs.common.events.gateway_access import GatewayAccessEvent, GatewayRequestsRefused, RefusedFrom
 from libs.common.protocol.gateway_access import EndedNote, Note, RecordAccess, RefusedNote, RequestLine, StartedNote
+from libs.common.subjects import GatewayIdentity
 from services.resolver.application.gateway_access import End, GatewayAccess
 from services.resolver.application.gateway_events import ANONYMOUS, WITHHELD
+from services.resolver.domain.secret import Known
 
 EPOCH = "01936c2f-7c00-7a3e-8b1a-2f6d5e4c3b2a"
-SUBJECT = "kt.gw.v1.default.edge.access"
+SUBJECT = "kt.gw.v1.default.edge.t1.access"
 STARTED = StartedNote(at=1, recording="all", previous_epoch="", previous_ended=True)
 LINE = RequestLine(
     1_795_419_543_192_164, "search-team", "jti", "openai", "store", "OPENAI_API_KEY", 2, 1, 200, 800, 5, 6, ""
@@ -59,6 +61,18 @@ class Stream:
         return [orjson.loads(body) for body in self.bodies]
 
 
+class Enrolled:
+    """Gateways are enrolled with every token but ``revoked``."""
+
+    async def secrets(self, org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        return {}
+
+    async def of_gateway(
+        self, gateway: GatewayIdentity, references: Sequence[str]
+    ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
+        return None if gateway.token_id == "revoked" else ("*",), {}
+
+
 class Ids:
     def __init__(self) -> None:
         self.made = 0
@@ -69,7 +83,7 @@ class Ids:
 
 
 def resolver(stream: Stream) -> GatewayAccess:
-    return GatewayAccess(stream, Ids())
+    return GatewayAccess(Enrolled(), stream, Ids())
 
 
 def asked(first: int, *records: RequestLine | Note) -> RecordAccess:
@@ -190,3 +204,10 @@ async def test_the_end_of_an_epoch_is_asked_for_once() -> None:
         await access.record(SUBJECT, asked(number, line(number)))
     await access.record(SUBJECT, asked(20, EndedNote(at=20, served=18, failed=0, refused=0, unrecorded=0)))
     assert (stream.asked, len(stream.bodies)) == (1, 20)
+
+
+async def test_with_a_revoked_token_nothing_is_put_on_record() -> None:
+    stream = Stream()
+    with pytest.raises(KtError) as refused:
+        await resolver(stream).record("kt.gw.v1.default.edge.revoked.access", asked(1, STARTED))
+    assert (refused.value.code, stream.bodies) == ("forbidden", [])

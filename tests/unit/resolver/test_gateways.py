@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,22 +14,34 @@ from libs.common.ids import Uuid7Factory
 from libs.common.names import MAX_NAME_LENGTH
 from libs.common.protocol.resolver import (
     MAX_REPORT_TARGETS,
+    GatewayBootstrap,
     GatewayReport,
     GatewayTarget,
     GatewayView,
     ListGateways,
 )
+from libs.common.subjects import GatewayIdentity
 from services.resolver.application.gateways import Gateways
+from services.resolver.domain.secret import Known
 
 
 class World:
     def __init__(self, *enrolled: str) -> None:
         self.enrolled = enrolled
         self.stored: list[tuple[str, bytes]] = []
-        self.gateways_use_case = Gateways(self, self, self, self, self, Uuid7Factory())
+        self.revoked: set[str] = set()
+        self.gateways_use_case = Gateways(self, self, self, self, self, self, Uuid7Factory())
 
     def now(self) -> datetime:
         return datetime(2026, 11, 23, tzinfo=UTC)
+
+    async def secrets(self, org: str, references: Sequence[str]) -> Mapping[str, Known]:
+        return {}
+
+    async def of_gateway(
+        self, gateway: GatewayIdentity, references: Sequence[str]
+    ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
+        return None if gateway.token_id in self.revoked else ("*",), {}
 
     async def client_jwks(self, org: str) -> dict[str, Any]:
         return {"keys": [org]}
@@ -44,7 +56,7 @@ class World:
         self.stored = [*messages, *self.stored]
 
     async def report(self, name: str, **fields: Any) -> None:
-        await self.gateways_use_case.report(f"kt.gw.v1.acme.{name}.report", GatewayReport(**fields))
+        await self.gateways_use_case.report(f"kt.gw.v1.acme.{name}.t1.report", GatewayReport(**fields))
 
     async def view(self) -> GatewayView:
         (view,) = (await self.gateways_use_case.list("", ListGateways(org="acme"))).items
@@ -68,6 +80,21 @@ async def test_the_last_report_is_what_a_gateway_serves() -> None:
     await world.report("gw", kind="config_loaded", config_digest="a", targets=targets(2))
     await world.report("gw", kind="version_adopted", config_digest="a", targets=targets(2, version=2))
     assert [t.version for t in (await world.view()).targets] == [2, 2]
+
+
+async def test_with_a_revoked_token_nothing_is_reported_and_nothing_begun() -> None:
+    world = World("gw")
+    world.revoked.add("t1")
+    for ask in (
+        world.gateways_use_case.bootstrap("kt.gw.v1.acme.gw.t1.bootstrap", GatewayBootstrap()),
+        world.report("gw", kind="config_loaded", config_digest="a"),
+    ):
+        with pytest.raises(KtError) as refused:
+            await ask
+        assert refused.value.code == "forbidden"
+    assert not world.stored
+    reply = await world.gateways_use_case.bootstrap("kt.gw.v1.acme.gw.t2.bootstrap", GatewayBootstrap())
+    assert reply.client_jwks == {"keys": ["acme"]}
 
 
 async def test_a_refused_reload_does_not_hide_what_is_served() -> None:

@@ -15,6 +15,7 @@ from libs.common.events import RecordedEvent
 from libs.common.events.secret import SealedRef
 from libs.common.protocol.keys import LegacyRow, LegacyRowsReply
 from libs.common.protocol.resolver import GetSecret, ListSecrets, SecretList, SecretView
+from libs.common.subjects import GatewayIdentity
 from services.resolver.application.listing import Listing, view_of
 from services.resolver.application.queries import Queries
 from services.resolver.domain.secret import Known, SecretState
@@ -51,7 +52,7 @@ class World:
         return {name: self.variables_.get(name) for name in references}
 
     async def of_gateway(
-        self, org: str, gateway: str, references: Sequence[str]
+        self, gateway: GatewayIdentity, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
         raise NotImplementedError
 

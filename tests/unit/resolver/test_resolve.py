@@ -16,6 +16,7 @@ from libs.common.ids import Uuid7Factory
 from libs.common.protocol.keys import OpenReply
 from libs.common.protocol.parties import Caller
 from libs.common.protocol.resolver import ResolveForCaller, ResolveForGateway, RevealRequest
+from libs.common.subjects import GatewayIdentity
 from services.resolver.application.recording import AccessEvents
 from services.resolver.application.resolve import Resolver
 from services.resolver.domain.entitlement import Entitled
@@ -52,9 +53,9 @@ class World:
         return {reference: self.known.get(reference) if org == "acme" else None for reference in references}
 
     async def of_gateway(
-        self, org: str, gateway: str, references: Sequence[str]
+        self, gateway: GatewayIdentity, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
-        return self.gateways.get(f"{org}/{gateway}"), await self.secrets(org, references)
+        return self.gateways.get("/".join(gateway[:2])), await self.secrets(gateway.org, references)
 
     async def open(
         self,
@@ -119,7 +120,7 @@ async def test_a_deletion_says_when_it_was_to_those_who_may_know() -> None:
     world = World(variable("GONE", deleted=True))
     world.gateways = {"acme/gw1": ("*",), "acme/gw2": ("OTHER",)}
     request = ResolveForGateway(references=["GONE"], recipient_key=b"k", purpose="rotation")
-    told = [await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.resolve", request) for name in ("gw1", "gw2")]
+    told = [await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.t1.resolve", request) for name in ("gw1", "gw2")]
     assert [(r.results[0].reason, r.results[0].sequence) for r in told] == [("deleted", 7), ("not_permitted", 0)]
 
 
@@ -149,7 +150,7 @@ async def test_a_git_token_is_for_gateways_that_were_given_it_by_name() -> None:
     world.gateways = {"acme/all": ("*",), "acme/given": ("*", "git_token/RE*")}
     request = ResolveForGateway(references=["A", "git_token/REPO"], recipient_key=b"k", purpose="startup")
     fates = [
-        [r.reason for r in (await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.resolve", request)).results]
+        [r.reason for r in (await world.resolver.for_gateway(f"kt.gw.v1.acme.{name}.t1.resolve", request)).results]
         for name in ("all", "given")
     ]
     assert fates == [["", "not_permitted"], ["", ""]]
@@ -178,11 +179,11 @@ async def test_a_gateway_is_who_its_subject_says_and_resolves_what_it_was_enroll
     world = World(variable("A"), variable("B"))
     world.gateways["acme/gw1"] = ("A",)
     request = ResolveForGateway(references=["A", "B"], recipient_key=b"k", purpose="startup")
-    reply = await world.resolver.for_gateway("kt.gw.v1.acme.gw1.resolve", request)
+    reply = await world.resolver.for_gateway("kt.gw.v1.acme.gw1.t1.resolve", request)
     assert [r.status for r in reply.results] == ["resolved", "failed"]
     assert {(r["data"]["actor"]["type"], r["data"]["actor"]["id"]) for r in world.records} == {("gateway", "gw1")}
     assert world.records[0]["stored_on"] == "kt.access.v1.acme.config_variable.A"
-    stranger = await world.resolver.for_gateway("kt.gw.v1.acme.gw2.resolve", request)
+    stranger = await world.resolver.for_gateway("kt.gw.v1.acme.gw2.t1.resolve", request)
     assert [r.reason for r in stranger.results] == ["not_permitted", "not_permitted"]
 
 

@@ -100,7 +100,7 @@ class RequestBusIdentity(Body):
 
 
 class GrantedBusIdentity(BaseModel):
-    """A NATS user JWT. ``expires_at`` is RFC 3339; ask again well before."""
+    """A NATS user JWT, bound to the token that asked. ``expires_at`` is RFC 3339; ask again well before."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -111,6 +111,7 @@ class GrantedBusIdentity(BaseModel):
                     "expires_at": "2026-11-23T07:54:03.000000Z",
                     "org": "default",
                     "name": "keeptrusts-proxy",
+                    "token_id": "01a2078d-0810-7c91-b94a-2972a91e460c",
                 }
             ]
         }
@@ -121,6 +122,7 @@ class GrantedBusIdentity(BaseModel):
     expires_at: str
     org: str
     name: str
+    token_id: str
 
     @classmethod
     def of(cls, identity: BusIdentity, nats_url: str) -> GrantedBusIdentity:
@@ -128,8 +130,9 @@ class GrantedBusIdentity(BaseModel):
             nats_url=nats_url,
             user_jwt=identity.user_jwt,
             expires_at=rfc3339(identity.expires),
-            org=identity.org,
-            name=identity.name,
+            org=identity.gateway.org,
+            name=identity.gateway.name,
+            token_id=identity.gateway.token_id,
         )
 
 

@@ -68,6 +68,7 @@ async def resolve_config_variable(name: VariableName, ask: Asked) -> Response:
     **needs(GATEWAYS_CONNECT, "conflict", *_NAME, *BODY),
 )
 async def grant_bus_identity(body: RequestBusIdentity, ask: Asked) -> Response:
-    """A NATS identity for one gateway, good for 15 minutes. The server lets it speak as that gateway only."""
+    """A NATS identity for one gateway, good for 15 minutes and no longer than the token. The server lets it speak as
+    that gateway only, and it resolves nothing once the token is revoked."""
     identity = await ask.door.gateways.bus_identity(ask.call, body.name, body.user_public_key)
     return respond(GrantedBusIdentity.of(identity, ask.door.gateways.nats_url), store=False)
