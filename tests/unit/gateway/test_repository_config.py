@@ -238,7 +238,7 @@ async def followed(
     task = asyncio.create_task(follower.run())
 
     async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 if condition():
                     return

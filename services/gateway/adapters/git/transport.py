@@ -133,11 +133,12 @@ class Transport:
 
     def failure(self, error: Exception) -> KtError:
         """Why the server could not be talked to. Errors of the network's libraries can quote what was sent."""
-        hint = "The address is that of --policy-config; the gateway tries again."
+        hint = "The address is that of --policy-config. A gateway that runs tries again."
         if self._aborted or isinstance(error, TimeoutError):
             return KtError("unreachable", "The Git server did not answer in time.", hint)
         if isinstance(error, ssl.SSLCertVerificationError):
             why = f"its certificate is not trusted ({error.verify_message})"
+            hint = "SSL_CERT_FILE names a bundle of CA certificates; give it one that holds the server's."
         elif isinstance(error, ssl.SSLError):
             why = "TLS failed"
         elif isinstance(error, socket.gaierror):
@@ -198,4 +199,4 @@ def _successful(raw: http.client.HTTPResponse, *, sent_token: bool) -> http.clie
     if status in (http.client.NOT_FOUND, http.client.GONE):
         hint = "Many servers say so of a private repository, too, when the token may not read it."
         raise KtError("not_found", "The Git server has no such repository.", hint)
-    raise KtError("unavailable", f"The Git server answered with HTTP {status}.", "The gateway tries again.")
+    raise KtError("unavailable", f"The Git server answered with HTTP {status}.", "A gateway that runs tries again.")
