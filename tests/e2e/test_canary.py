@@ -415,7 +415,7 @@ def older_rows(system: System, canaries: Canaries, witness: Witness, older: str)
         with psycopg.connect(older, autocommit=True) as connection:
             return {row[0] for row in connection.execute("SELECT name FROM config_variables").fetchall()}
 
-    eventually(lambda: left() == {"READ", *bad}, "rows that were taken over are deleted")
+    eventually(lambda: left() == {"READ", *bad}, "rows that were taken over are deleted", 30)
 
 
 def crash(system: System, canaries: Canaries, witness: Witness) -> None:
