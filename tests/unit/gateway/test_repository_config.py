@@ -98,6 +98,17 @@ async def test_a_token_that_is_gone_is_not_used_any_more(reason: Reason, code: s
     assert source.status.failure is None
 
 
+async def test_a_gateway_whose_own_token_was_revoked_does_not_use_it_any_more() -> None:
+    world = World()
+    token = world.token()
+    source = await loaded(world.source(token))
+    world.lose(Reason.NOT_PERMITTED)
+    token.missed()
+    with pytest.raises(KtError, match="not allowed to use it"):
+        await source.moved()
+    assert world.shown == ["token-1"]
+
+
 async def test_a_token_that_can_not_be_opened_for_now_stays_in_use() -> None:
     world = World()
     token = world.token()
