@@ -108,8 +108,8 @@ def _of_keys(status: KeysStatus) -> Iterator[str]:
         kept = use.state is KeyState.RETIRED and use.entry.purpose == Purpose.KEY_ENCRYPTION
         if kept and use.entry.id not in in_work:
             yield (
-                f"The retired key {use.entry.id} is kept, because {_values(use.sealed_values)} can't be moved away"
-                " from it. It is destroyed once they are deleted."
+                f"The retired key {use.entry.id} is kept for {_values(use.sealed_values)} still under it. A deep"
+                " rotation moves those that open; the key is destroyed once none is left."
             )
 
 

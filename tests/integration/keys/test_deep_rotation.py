@@ -21,6 +21,7 @@ from libs.common.protocol import keys as protocol
 from libs.common.protocol.parties import Caller
 from libs.common.subjects import EVENTS, event_subject
 from services.keys.adapters import deep_rotation_sql
+from services.keys.adapters.postgres import PostgresSealedStore
 from services.keys.application.opening import Unsealer
 from services.keys.domain.keyring import Purpose
 from tests.engines import Bus, Database, eventually
@@ -28,9 +29,9 @@ from tests.integration.common.test_service import spawn as spawn_command
 from tests.integration.keys.instances import instances
 from tests.integration.keys.rows import Rows
 from tests.integration.keys.test_rolling import load_on
-from tests.integration.keys.test_service import master_text
+from tests.integration.keys.test_service import master_text, service
 from tests.unit.keys.deep_rotation_spec import begin, keys_of
-from tests.unit.keys.support import Stores, master, start
+from tests.unit.keys.support import Stores, flipped, master, start
 
 CALLER = Caller(org="default", actor_type="admin", actor_id="alice", request_id="request-1")
 
@@ -87,6 +88,48 @@ async def test_reads_and_writes_go_on_and_both_ends_are_on_record(
     finally:
         command.terminate()
         await command.communicate()
+
+
+async def test_damaged_rows_are_named_never_served_and_in_nobody_s_way(
+    nats_server: Bus, postgres: Database, pool: Pool
+) -> None:
+    rows = Rows(pool)
+    async with service(nats_server, postgres, master_text(1)) as asked:
+        names = ("good", "cut", "flipped", "swapped", "other", "rolled back", "of another org", "of another name")
+        sealed = {name: await asked.seal(name.encode()) for name in names}
+        older = await asked.seal(b"an older value")
+        stores = PostgresSealedStore(pool)
+        stored = await stores.fetch([s.id for s in (*sealed.values(), older)])
+        row = {name: stored[s.id] for name, s in sealed.items()}
+        await rows.value(sealed["cut"].id, ciphertext=row["cut"].ciphertext[:-1])
+        await rows.value(sealed["flipped"].id, wrapped_data_key=flipped(row["flipped"].wrapped_data_key))
+        for one, two in (("swapped", "other"), ("other", "swapped")):
+            await rows.value(
+                sealed[one].id, ciphertext=row[two].ciphertext, wrapped_data_key=row[two].wrapped_data_key
+            )
+        put_back = stored[older.id]
+        await rows.value(
+            sealed["rolled back"].id,
+            ciphertext=put_back.ciphertext,
+            wrapped_data_key=put_back.wrapped_data_key,
+        )
+        await rows.value(sealed["of another org"].id, org="acme")
+        await rows.value(sealed["of another name"].id, name="OTHER")
+        damaged = {s.id for name, s in sealed.items() if name != "good"}
+
+        opened = await asked.open(**sealed)
+        assert opened == ({"good": b"good"}, dict.fromkeys(set(names) - {"good"}, "undecryptable"))
+
+        async def status() -> Any:
+            return await asked.ask("api", protocol.STATUS, org="default")
+
+        async def all_are_named() -> bool:
+            return {value.sealed_id for value in (await status()).damaged} == damaged
+
+        await eventually(all_are_named, within=30)
+        assert any("7 values can't be opened" in sentence for sentence in (await status()).summary)
+        anew = await asked.seal(b"anew")
+        assert await asked.open(good=sealed["good"], anew=anew) == ({"good": b"good", "anew": b"anew"}, {})
 
 
 async def test_a_value_that_was_being_stored_when_the_key_was_retired_is_not_left_behind(

@@ -272,6 +272,21 @@ class RotatingAroundDamage:
         assert "data key" in why[worse.id]
         assert (await instance.open(good, bad, worse))[0] == {good.id: b"good"}
 
+    async def test_values_left_under_a_retired_key_by_a_restored_backup_go_with_the_next_rotation(
+        self, stores: Stores
+    ) -> None:
+        first = await start(stores, OLD)
+        old = await first.seal(b"old")
+        (entry,) = await keys_of(stores)
+        await stores.tamper.entry(entry.id, retired_at=entry.created_at)
+        instance = await start(stores, OLD)
+        new = await instance.seal(b"new")
+        await instance.rotator.work()
+        assert (await instance.open(old, new))[0] == {old.id: b"old", new.id: b"new"}
+        done = await rotated(instance)
+        assert (entry.id in done.destroyed_keys, done.rewrapped, len(await keys_of(stores))) == (True, 2, 1)
+        assert (await instance.open(old, new))[0] == {old.id: b"old", new.id: b"new"}
+
     async def test_a_damaged_key_is_kept_and_the_org_gets_one_that_works(self, stores: Stores) -> None:
         first = await start(stores, OLD)
         lost = await first.seal(b"lost")

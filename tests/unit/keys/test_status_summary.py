@@ -66,7 +66,7 @@ def test_damaged_and_kept_keys_say_how_many_values_they_take_with_them() -> None
     assert "key-1 (key-encryption) is damaged: 12 values under it" in words(
         status(CURRENT, keys=(key(KeyState.DAMAGED, 12),))
     )
-    assert "retired key key-1 is kept, because 1 value can't be moved" in words(
+    assert "retired key key-1 is kept for 1 value still under it" in words(
         status(CURRENT, keys=(key(KeyState.RETIRED, 1),))
     )
 
