@@ -23,6 +23,7 @@ from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotati
 from services.keys.adapters.projection import KeysProjection
 from services.keys.adapters.recorder import BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
+from services.keys.adapters.scrubber import Scrubber
 from services.keys.adapters.successor import BusSuccessor
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.damage import Damages
@@ -71,6 +72,7 @@ async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[Non
         service.background += [
             runner.run,
             sweeper.run,
+            Scrubber(pool).run,
             NoticeSender(PostgresRotationNotices(pool), recorder).run,
             DeepRotationSender(PostgresDeepRotations(pool), recorder).run,
             parts.endpoints.rotator.run,

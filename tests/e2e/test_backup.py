@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +17,30 @@ from demo.stage import Stage, eventually
 from tests.e2e.conftest import System, running
 from tests.e2e.secrets_search import Search
 from tests.e2e.test_crash import Burst
+from tests.e2e.test_interrupted_restore import interrupted
 from tests.unit.backup.independent_reader import is_marked, read_secret
 
 VARIABLES = "/v1/config-variables"
 WRITERS = 3
 BURST_VALUE = "burst-value"
+
+_DYING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from libs.backup.create import create
+from libs.backup.progress import Silent
+from libs.backup.source import Source
+from libs.common.clock import SystemClock
+from libs.engines.home import Home
+
+class Dying(Silent):
+    def step(self, what, total):
+        if what == sys.argv[3]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+home = Home(Path(sys.argv[1]))
+asyncio.run(create(Source.of_home(home, home.state().nats_url), Path(sys.argv[2]), SystemClock(), "0", Dying()))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +97,14 @@ def last_sequences(archive: Path, system: System) -> dict[str, int]:
     return {stream["name"]: stream["last_sequence"] for stream in manifest["streams"]}
 
 
+@pytest.mark.timeout(300)
 def test_what_was_acknowledged_before_a_backup_is_there_after_its_restore(
     saved: tuple[System, Path, list[str]], tmp_path: Path
 ) -> None:
     system, archive, acknowledged = saved
     cut = last_sequences(archive, system)
     key = system.stage.home / "master.key"
+    interrupted(archive, tmp_path / "new", "restoring KT_EVENTS", "under way")
     system.kt("backup", "restore", str(archive), "--into", str(tmp_path / "new"), "--master-key-file", str(key))
     stage = Stage(tmp_path / "new", {"KEEPTRUSTS_SECRET_ENCRYPTION_KEY_FILE": str(key)})
     try:
@@ -122,3 +146,15 @@ def test_a_few_independent_lines_read_the_archive_of_the_real_system(
     words = ("recover", str(archive), "KEPT", "--master-key-file", str(system.stage.home / "master.key"))
     file.write_text(system.kt(*words))
     assert file.read_text() == "value of KEPT"
+
+
+@pytest.mark.parametrize("step", ["copying KT_EVENTS", "copying the sealed store"])
+def test_a_backup_that_was_killed_is_not_there_and_hinders_nothing(
+    saved: tuple[System, Path, list[str]], tmp_path: Path, step: str
+) -> None:
+    system, target = saved[0], tmp_path / "again.tar"
+    words = [sys.executable, "-P", "-c", _DYING, str(system.stage.home), str(target), step]
+    assert subprocess.run(words, capture_output=True, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert not target.exists()
+    system.kt("backup", "create", str(target))
+    system.kt("backup", "verify", str(target))

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import tarfile
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -37,29 +38,36 @@ def members(path: str) -> dict[str, bytes]:
     return found
 
 
+def rows(path: str | Path, member: str) -> list[dict[str, Any]]:
+    found = members(str(path))
+    return [json.loads(line) for line in gzip.decompress(found[f"sealed-store/{member}.jsonl.gz"]).splitlines()]
+
+
 def read_secret(path: str, name: str, master_key: str, version: int = 0, org: str = "default") -> bytes:
     """The value of ``version``, or of the newest."""
-    found, master = members(path), base64.b64decode(master_key)
-
-    def rows(member: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in gzip.decompress(found[f"sealed-store/{member}.jsonl.gz"]).splitlines()]
-
-    named = [e for e in rows("index") if (e["org"], e["name"]) == (org, name) and version in (0, e["version"])]
+    named = [e for e in rows(path, "index") if (e["org"], e["name"]) == (org, name) and version in (0, e["version"])]
     entry = max(named, key=lambda e: int(e["version"]))
-    value = next(row for row in rows("values") if row["id"] == entry["sealed_id"])
-    key = next(row for row in rows("keyring") if row["id"] == value["key_id"])
-    assert key["master_fingerprint"] == "mk-" + hkdf(master, b"keeptrusts/v1/fingerprint", 8).hex()
+    value = next(row for row in rows(path, "values") if row["id"] == entry["sealed_id"])
+    bound = fields(b"keeptrusts/v1/value", *place(value))
+    digest = hashlib.sha256(fields(b"keeptrusts/v1/digest", bound, base64.b64decode(value["ciphertext"])))
+    assert digest.hexdigest() == entry["digest"]
+    return decrypt(data_key(path, value, master_key), value["ciphertext"], bound)
 
+
+def data_key(path: str, value: dict[str, Any], master_key: str) -> bytes:
+    """The key of a row of ``values``."""
+    master = base64.b64decode(master_key)
+    key = next(row for row in rows(path, "keyring") if row["id"] == value["key_id"])
+    assert key["master_fingerprint"] == "mk-" + hkdf(master, b"keeptrusts/v1/fingerprint", 8).hex()
     at = [key[column].encode() for column in ("id", "org", "purpose", "algorithm")]
     bound = fields(b"keeptrusts/v1/keyring", *at, base64.b64decode(key["public"]))
     key_encryption_key = decrypt(hkdf(master, b"keeptrusts/v1/wrap", 32), key["wrapped"], bound)
-    at = [value[column].encode() for column in ("org", "kind", "name", "id")]
-    bound = fields(b"keeptrusts/v1/data-key", *at, key["id"].encode())
-    data_key = decrypt(key_encryption_key, value["wrapped_data_key"], bound)
-    bound = fields(b"keeptrusts/v1/value", *at)
-    digest = hashlib.sha256(fields(b"keeptrusts/v1/digest", bound, base64.b64decode(value["ciphertext"])))
-    assert digest.hexdigest() == entry["digest"]
-    return decrypt(data_key, value["ciphertext"], bound)
+    bound = fields(b"keeptrusts/v1/data-key", *place(value), key["id"].encode())
+    return decrypt(key_encryption_key, value["wrapped_data_key"], bound)
+
+
+def place(value: dict[str, Any]) -> list[bytes]:
+    return [value[column].encode() for column in ("org", "kind", "name", "id")]
 
 
 def is_marked(path: str, master_key: str) -> bool:
