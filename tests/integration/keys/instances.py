@@ -35,7 +35,7 @@ class Instance:
     def has_logged(self, event: str) -> bool:
         return any(f'"{event}"' in line for line in self.log)
 
-    async def logged(self, event: str, within: float = 20) -> None:
+    async def logged(self, event: str, within: float = 60) -> None:
         await eventually(lambda: self.has_logged(event) or self.process.returncode is not None, within)
         assert self.has_logged(event), "".join(self.log)
 

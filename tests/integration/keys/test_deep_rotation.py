@@ -60,7 +60,7 @@ async def test_reads_and_writes_go_on_and_both_ends_are_on_record(
             with pytest.raises(KtError) as refused:
                 await api.call(protocol.DEEP_ROTATE, protocol.DeepRotateRequest(command_id="x", caller=CALLER))
             assert refused.value.code == "invalid_request"
-            await load.go(rotate, partial(eventually, is_completed, 20))
+            await load.go(rotate, partial(eventually, is_completed, 60))
             done = await found()
             assert (done.data_keys >= 30, done.rewrapped >= done.data_keys, done.damaged) == (True, True, 0)
             assert done.destroyed_keys == done.old_keys != []
@@ -75,7 +75,7 @@ async def test_reads_and_writes_go_on_and_both_ends_are_on_record(
             async def both() -> bool:
                 return len(await recorded()) == 2
 
-            await eventually(both, 10)
+            await eventually(both, 30)
             first, second = await recorded()
             assert first.event == DeepRotationStarted(
                 rotation_id, tuple(done.old_keys), done.new_key, done.transport_key, done.data_keys
@@ -151,7 +151,7 @@ async def test_a_value_that_was_being_stored_when_the_key_was_retired_is_not_lef
             moved = (await stores.sealed.fetch([sealed.id]))[sealed.id].key_id == begun.new_key
             return moved and await _under_way(pool, begun.id)
 
-        await eventually(waits_for_the_straggler)
+        await eventually(waits_for_the_straggler, 30)
         inserted = await straggler.execute(
             "INSERT INTO sealed_values SELECT %s, %s, %s, %s, id, %s, %s, now() FROM keyring"
             " WHERE id = %s AND retired_at IS NULL",
@@ -193,7 +193,7 @@ async def test_a_row_that_somebody_else_holds_is_left_and_met_again(postgres: Da
         async def is_free_moved() -> bool:
             return (await stores.sealed.fetch([free.id]))[free.id].key_id == begun.new_key
 
-        await eventually(is_free_moved)
+        await eventually(is_free_moved, 30)
         assert not working.done()
     await asyncio.wait_for(working, 30)
     assert (await instance.rotator.find("default", begun.id)).rewrapped == 2
