@@ -163,7 +163,7 @@ async def _copy(admin: psycopg.AsyncConnection[Any], blocks: Sequence[bytes]) ->
 
 
 async def _project(engines: _Engines, events: int) -> float:
-    await engines.admin.execute(sql.SQL("TRUNCATE {}, checkpoints").format(sql.Identifier(TABLE)))
+    await engines.admin.execute(sql.SQL("TRUNCATE {}, checkpoints, tiles").format(sql.Identifier(TABLE)))
     await engines.admin.execute("CHECKPOINT")
     runner = runner_of(engines.bus, engines.pool, ACCESS)
     began = time.perf_counter()

@@ -69,6 +69,8 @@ CATALOGUE: Final[Mapping[str, ErrorKind]] = {
     "engine_failed": ErrorKind("An engine did not start", 500, Exit.FAILED),
     "stream_damaged": ErrorKind("The stream and its projection disagree", 500, Exit.FAILED),
     "backup_damaged": ErrorKind("The backup can't be used", 500, Exit.FAILED),
+    "log_damaged": ErrorKind("The audit log and its proofs disagree", 500, Exit.FAILED),
+    "not_proven": ErrorKind("What was given is not proven", 422, Exit.FAILED),
     "misconfigured": ErrorKind("The configuration is not complete", 500, Exit.USAGE),
     "internal": ErrorKind("Something failed inside", 500, Exit.FAILED),
 }

@@ -43,6 +43,7 @@ RETRY_S: Final = 1.0
 RESTART_S: Final = 0.1
 STUCK_S: Final = 10.0
 _LOOKS: Final = 10
+_DAMAGED: Final = frozenset({"stream_damaged", "log_damaged"})
 
 _LOAD = "SELECT sequence, digest FROM checkpoints WHERE projection = %s"
 _LOCK = "SELECT sequence FROM checkpoints WHERE projection = %s FOR UPDATE"
@@ -65,6 +66,20 @@ class Projection(Protocol):
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None: ...
 
 
+class Account(Protocol):
+    """What a projection keeps that accounts for every sequence of its stream, beside what ``apply`` writes."""
+
+    async def open(self, connection: Connection, position: int) -> None:
+        """Called with the checkpoint's sequence whenever the runner begins, outside a transaction.
+
+        Raises:
+            KtError: ``log_damaged`` when what is kept does not fit the checkpoint.
+        """
+
+    async def pass_over(self, connection: Connection, first: int, last: int) -> None:
+        """These messages expired before they were seen. Runs inside the transaction that moves the checkpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     sequence: int
@@ -78,12 +93,15 @@ class CheckpointMoved(Exception):
 class ProjectionRunner:
     """Runs one projection. Of several instances one leads (an advisory lock); the others wait to take over."""
 
-    def __init__(self, nc: Client, pool: Pool, projection: Projection, *, batch: int = BATCH) -> None:
+    def __init__(
+        self, nc: Client, pool: Pool, projection: Projection, *, batch: int = BATCH, account: Account | None = None
+    ) -> None:
         """``batch`` is how many messages one transaction takes at most."""
         self._nc = nc
         self._batch = batch
         self._pool = pool
         self._projection = projection
+        self._account = account
         self._reader = DirectReader(nc, projection.stream)
         self._moved = asyncio.Condition()
         self._waiting = 0
@@ -95,7 +113,7 @@ class ProjectionRunner:
         """Project until cancelled.
 
         Raises:
-            KtError: ``stream_damaged``; everything else is retried.
+            KtError: ``stream_damaged`` or ``log_damaged``; everything else is retried.
         """
         while True:
             try:
@@ -105,7 +123,7 @@ class ProjectionRunner:
                 log.warning("projection.restarted", extra={"projection": self._projection.name, "why": repr(reason)})
                 await asyncio.sleep(RESTART_S)
             except KtError as error:
-                if error.code == "stream_damaged":
+                if error.code in _DAMAGED:
                     raise
                 log.warning("projection.waiting", extra={"projection": self._projection.name, "why": error.detail})
                 await asyncio.sleep(RETRY_S)
@@ -172,6 +190,8 @@ class ProjectionRunner:
             await leader.execute("SET synchronous_commit = off")
             checkpoint = await self._load(leader)
             await self._compare(checkpoint)
+            if self._account is not None:
+                await self._account.open(leader, checkpoint.sequence)
             position = await self._pass_expired(leader, checkpoint.sequence)
             await self._advance(position)
             await self._ensure_held(position + 1)
@@ -261,8 +281,11 @@ class ProjectionRunner:
             )
         missed = {"projection": name, "from_sequence": position + 1, "to_sequence": first - 1}
         log.error("projection.expired_unseen", extra=missed)
-        if (await connection.execute(_SKIP, (first - 1, name, position))).rowcount != 1:
-            raise CheckpointMoved
+        async with connection.transaction():
+            if (await connection.execute(_SKIP, (first - 1, name, position))).rowcount != 1:
+                raise CheckpointMoved
+            if self._account is not None:
+                await self._account.pass_over(connection, position + 1, first - 1)
         return first - 1
 
     async def _ensure_held(self, wanted: int) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from nats.aio.client import Client
 
+from libs.common.direct_get import DirectReader
 from libs.common.messaging.bulk import bulk_connection
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.postgres import Pool, open_pool
@@ -21,6 +22,7 @@ from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
 from services.audit.adapters.stream_freshness import StreamFreshness
+from services.audit.adapters.tree import StreamTree
 from services.audit.application.list_events import ListEventsHandler
 from services.audit.settings import AuditSettings
 
@@ -60,7 +62,9 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
 
 
 def runner_of(nc: Client, pool: Pool, stream: str) -> ProjectionRunner:
-    return ProjectionRunner(nc, pool, EntriesProjection(stream, SUBJECTS[stream]), batch=BATCH)
+    tree = StreamTree(stream, DirectReader(nc, stream).at)
+    projection = EntriesProjection(stream, SUBJECTS[stream], tree)
+    return ProjectionRunner(nc, pool, projection, batch=BATCH, account=tree)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from psycopg import errors
 from libs.common.direct_get import StoredMessage
 from libs.common.events import REGISTRY
 from libs.common.postgres import Connection
+from libs.common.transparency.merkle import leaf_hash
 from services.audit.adapters.partitions import Month, Partitions
+from services.audit.adapters.tree import StreamTree
 from services.audit.domain.entry import Columns, columns_of
 from services.audit.domain.streams import STREAM_NUMBERS
 
@@ -33,27 +35,33 @@ _KNOWN_TYPES: Final = frozenset((*REGISTRY.types(), *REGISTRY.historic()))
 class EntriesProjection:
     """Puts one stream on record. No message stops it and none is left out, whatever its bytes."""
 
-    def __init__(self, stream: str, subject: str) -> None:
+    def __init__(self, stream: str, subject: str, tree: StreamTree) -> None:
         self.name = projection_name(stream)
         self.stream = stream
         self.subject = subject
         self._number = STREAM_NUMBERS[stream]
+        self._tree = tree
         self._partitions = Partitions(TABLE)
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
         months = _months(messages)
         await self._partitions.ensure(connection, months | {max(months).following})
+        leaves: list[bytes] = []
         try:
-            unknown = await self._copy(connection, messages)
+            unknown = await self._copy(connection, messages, leaves)
         except errors.CheckViolation:  # no partition for a row: it was dropped since it was looked up
             self._partitions.forget()
             raise
+        await self._tree.append(connection, messages[0].sequence, leaves)
         if unknown:
             extra = {"stream": self.stream, "sequences": unknown[:10], "events": len(unknown)}
             log.error("audit.unknown_events", extra=extra)
 
-    async def _copy(self, connection: Connection, messages: Sequence[StoredMessage]) -> list[int]:
-        """Returns the sequences of what is no event known here. Reads while PostgreSQL works on earlier rows."""
+    async def _copy(
+        self, connection: Connection, messages: Sequence[StoredMessage], leaves: list[bytes]
+    ) -> list[int]:
+        """Returns the sequences of what is no event known here, and adds to ``leaves``. Reads and hashes while
+        PostgreSQL works on earlier rows."""
         unknown: list[int] = []
         number, known = self._number, _KNOWN_TYPES
         async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -64,6 +72,7 @@ class EntriesProjection:
                 if columns.type not in known:
                     unknown.append(sequence)
                 recorded_at = message.time_ns // 1000 - _POSTGRES_EPOCH_US
+                leaves.append(leaf_hash(body))
                 await copy.write_row((number, sequence, recorded_at, *columns, body))
         return unknown
 

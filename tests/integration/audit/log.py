@@ -14,6 +14,7 @@ import orjson
 from nats.aio.client import Client
 
 from libs.common.access_log import AccessLog
+from libs.common.direct_get import DirectReader
 from libs.common.event_store import EventStore
 from libs.common.events import Actor, Metadata, Origin, Resource, encode
 from libs.common.events.config_variable import ConfigVariableResolved, ConfigVariableUpdated
@@ -23,6 +24,7 @@ from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS, access_subject, event_subject
 from services.audit.adapters.entries_projection import EntriesProjection
+from services.audit.adapters.tree import StreamTree
 from tests.engines import Bus, Database
 
 SUBJECTS = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
@@ -40,7 +42,12 @@ class Log:
     numbers: Any = field(default_factory=count)
 
     def runner(self, stream: str, batch: int = 4000) -> ProjectionRunner:
-        return ProjectionRunner(self.bulk, self.pool, EntriesProjection(stream, SUBJECTS[stream]), batch=batch)
+        tree = self.tree(stream)
+        projection = EntriesProjection(stream, SUBJECTS[stream], tree)
+        return ProjectionRunner(self.bulk, self.pool, projection, batch=batch, account=tree)
+
+    def tree(self, stream: str) -> StreamTree:
+        return StreamTree(stream, DirectReader(self.bulk, stream).at)
 
     async def append(self, name: str, *, org: str = "acme", actor: str = "alice", times: int = 1) -> int:
         """Changes of one variable on KT_EVENTS; the last sequence."""

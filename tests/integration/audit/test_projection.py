@@ -59,7 +59,7 @@ async def test_projecting_twice_gives_the_same_rows(nats_server: Bus, postgres: 
         await log.project()
         first = await log.table()
         async with await psycopg.AsyncConnection.connect(postgres.admin_dsn, autocommit=True) as admin:
-            await admin.execute("TRUNCATE audit.entries, audit.checkpoints")
+            await admin.execute("TRUNCATE audit.entries, audit.tiles, audit.checkpoints")
         await log.project()
         assert len(first) == 310
         assert await log.table() == first
@@ -171,8 +171,8 @@ async def test_a_stream_whose_oldest_messages_have_expired_is_projected_from_whe
 class FromTheseMonths(EntriesProjection):
     """Gives messages the times they would have had."""
 
-    def __init__(self, times_ns: Sequence[int]) -> None:
-        super().__init__(ACCESS, ALL_ACCESS)
+    def __init__(self, log: Log, times_ns: Sequence[int]) -> None:
+        super().__init__(ACCESS, ALL_ACCESS, log.tree(ACCESS))
         self._times = times_ns
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
@@ -189,7 +189,7 @@ async def test_months_are_made_when_they_come_and_one_ahead(nats_server: Bus, po
     times = [NOVEMBER_NS, NOVEMBER_NS - 400 * day, NOVEMBER_NS + 10 * day, NOVEMBER_NS]
     async with open_log(nats_server, postgres) as log:
         await log.record(4)
-        runner = ProjectionRunner(log.bulk, log.pool, FromTheseMonths(times), batch=1)
+        runner = ProjectionRunner(log.bulk, log.pool, FromTheseMonths(log, times), batch=1)
         async with running([runner]):
             await reach(runner, 4)
         assert await _partitions(log) == [
@@ -204,7 +204,7 @@ async def test_months_are_made_when_they_come_and_one_ahead(nats_server: Bus, po
 
 async def test_a_month_that_was_dropped_is_made_again_when_it_is_needed(nats_server: Bus, postgres: Database) -> None:
     async with open_log(nats_server, postgres) as log:
-        runner = ProjectionRunner(log.bulk, log.pool, FromTheseMonths([NOVEMBER_NS] * 9), batch=1)
+        runner = ProjectionRunner(log.bulk, log.pool, FromTheseMonths(log, [NOVEMBER_NS] * 9), batch=1)
         async with running([runner]):
             await log.record(3)
             await reach(runner, 3)
