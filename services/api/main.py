@@ -28,6 +28,7 @@ from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.ports import AccessRecorder, Bus, GatewaySigner
+from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.revocations import Revocations
@@ -88,6 +89,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         tokens=Tokens(bus, lambda: signing_keys.keys, authentication, clock, ids),
         known_tokens=KnownTokens(bus, ids, revocations),
         records=Records(bus, AuditReads(outside.access, clock, ids)),
+        proofs=Proofs(bus),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
         webhooks=Webhooks(bus, boxes, os.urandom),

@@ -6,24 +6,32 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from nats.aio.client import Client
 
+from libs.common.clock import SystemClock
 from libs.common.direct_get import DirectReader
 from libs.common.messaging.bulk import bulk_connection
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
-from libs.common.protocol.audit import LIST
+from libs.common.protocol.audit import CHECKPOINT, CHECKPOINT_KEYS, CONSISTENCY, LIST, PROVE
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
+from services.audit.adapters.entry_finder import PostgresEntryFinder
+from services.audit.adapters.key_service import BusSigner
+from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, PostgresTrees
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.tree import StreamTree
+from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.list_events import ListEventsHandler
+from services.audit.application.proving import Proving
+from services.audit.domain.checkpoint import Schedule
 from services.audit.settings import AuditSettings
 
 SUBJECTS: Final = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
@@ -57,8 +65,29 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         runners = {stream: runner_of(nc, pool, stream) for stream in SUBJECTS}
         service.background.extend((*(runner.run for runner in runners.values()), guard.until_lost))
         service.positions = lambda: {projection_name(stream): runner.position for stream, runner in runners.items()}
-        service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), StreamFreshness(service.nc, runners)))
+        freshness = StreamFreshness(service.nc, runners)
+        service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), freshness))
+        serve_proofs(service, settings, pool, freshness)
         yield
+
+
+def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshness: StreamFreshness) -> None:
+    trees, checkpoints, signer = PostgresTrees(pool), PostgresCheckpoints(pool), BusSigner(service.client)
+    schedule = Schedule(timedelta(seconds=settings.audit_checkpoint_seconds), settings.audit_checkpoint_events)
+    checkpointing = Checkpointing(trees, checkpoints, signer, SystemClock(), schedule)
+    proving = Proving(
+        trees=trees,
+        checkpoints=checkpoints,
+        checkpointing=checkpointing,
+        entries=PostgresEntryFinder(pool),
+        signer=signer,
+        freshness=freshness,
+    )
+    service.rpc.serve(CHECKPOINT, proving.checkpoint)
+    service.rpc.serve(CHECKPOINT_KEYS, proving.checkpoint_keys)
+    service.rpc.serve(PROVE, proving.prove)
+    service.rpc.serve(CONSISTENCY, proving.consistency)
+    service.background.append(lambda: checkpointing.run(SUBJECTS))
 
 
 def runner_of(nc: Client, pool: Pool, stream: str) -> ProjectionRunner:

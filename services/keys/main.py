@@ -24,7 +24,9 @@ from services.keys.adapters.projection import KeysProjection
 from services.keys.adapters.recorder import BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
 from services.keys.adapters.scrubber import Scrubber
+from services.keys.adapters.signed_heads import PostgresSignedHeads
 from services.keys.adapters.successor import BusSuccessor
+from services.keys.application.checkpoint_signing import CheckpointSigner
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.damage import Damages
 from services.keys.application.deep_rotation import DeepRotator
@@ -148,6 +150,7 @@ async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyT
         legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
         rotator=DeepRotator(keyring, keyring_store, rotations, forge),
         master=masters.current,
+        checkpoints=CheckpointSigner(keyring, keyring_store, PostgresSignedHeads(pool)),
     )
     return Parts(endpoints, damages)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from libs.common.messaging.rpc import Endpoint, Message
+from libs.common.messaging.rpc import Binary, Endpoint, Message
 
 
 class ListEvents(Message):
@@ -34,4 +34,99 @@ class EventPage(Message):
     next_cursor: str
 
 
+STREAM_PATTERN = r"^(KT_EVENTS|KT_ACCESS)$"
+
+
+class GetCheckpoint(Message):
+    """The newest signed checkpoint of a stream's log; with ``covering``, one of more entries than that."""
+
+    stream: str = Field(pattern=STREAM_PATTERN)
+    covering: int = Field(default=0, ge=0, le=2**53 - 1)
+
+
+class CheckpointView(Message):
+    """``note`` is the signed note (C2SP tlog-checkpoint), with the cosignatures that witnesses gave to it.
+
+    Entries whose index is below ``minimum`` are not kept any more.
+    """
+
+    stream: str
+    size: int
+    root: Binary
+    note: str
+    signed_at: str
+    minimum: int = 0
+
+
+class GetCheckpointKeys(Message):
+    pass
+
+
+class CheckpointKeyView(Message):
+    """``keys`` are verifier keys (C2SP signed-note) by stream.
+
+    It signed, by stream, sizes from ``first_size`` up to ``last_size``; streams for which it signed nothing are left
+    out. ``retired_at`` is empty for the key that signs now.
+    """
+
+    id: str
+    keys: dict[str, str]
+    created_at: str
+    retired_at: str
+    first_size: dict[str, int]
+    last_size: dict[str, int]
+
+
+class CheckpointKeysView(Message):
+    """Oldest first."""
+
+    items: list[CheckpointKeyView]
+
+
+class Prove(Message):
+    """One entry of an org by its event id, or by its place."""
+
+    org: str
+    event_id: str = Field(default="", max_length=256)
+    stream: str = ""
+    sequence: int = Field(default=0, ge=0)
+
+
+class Proof(Message):
+    """``body`` is at ``sequence`` of the stream; ``path`` (RFC 6962 section 2.1.1) leads to the checkpoint's root."""
+
+    stream: str
+    sequence: int
+    body: Binary
+    path: list[Binary]
+    checkpoint: CheckpointView
+
+
+class GetConsistency(Message):
+    """How the log of size ``new`` continues the one of size ``old``; sizes are those of signed checkpoints or not."""
+
+    stream: str = Field(pattern=STREAM_PATTERN)
+    old: int = Field(ge=0, le=2**53 - 1)
+    new: int = Field(ge=0, le=2**53 - 1)
+
+
+class Consistency(Message):
+    """``proof`` as RFC 6962 section 2.1.2; the roots are those that the log's hashes give now."""
+
+    stream: str
+    old: int
+    new: int
+    old_root: Binary
+    new_root: Binary
+    proof: list[Binary]
+
+
 LIST = Endpoint("kt.audit.v1.list", "audit", ListEvents, EventPage, "A page of the audit log")
+CHECKPOINT = Endpoint("kt.audit.v1.checkpoint", "audit", GetCheckpoint, CheckpointView, "A signed state of the log")
+CHECKPOINT_KEYS = Endpoint(
+    "kt.audit.v1.checkpoint_keys", "audit", GetCheckpointKeys, CheckpointKeysView, "Keys that verify the log's states"
+)
+PROVE = Endpoint("kt.audit.v1.prove", "audit", Prove, Proof, "One entry with the proof that it is in the log")
+CONSISTENCY = Endpoint(
+    "kt.audit.v1.consistency", "audit", GetConsistency, Consistency, "That a state of the log continues an older one"
+)

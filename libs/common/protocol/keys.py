@@ -329,7 +329,57 @@ class DeepRotationRequest(Message):
     id: str
 
 
+class SignCheckpointRequest(Message):
+    """Sign that the audit log of ``stream`` is at this size and root.
+
+    ``consistency`` is the proof (RFC 6962 section 2.1.2) from ``old_size``, the size signed before; 0 for the first.
+    """
+
+    stream: str = Field(pattern=r"^[A-Z][A-Z0-9_]{0,31}$")
+    size: int = Field(ge=1)
+    root: Binary
+    old_size: int = Field(default=0, ge=0)
+    consistency: list[Binary] = Field(default_factory=list, max_length=63)
+
+
+class SignCheckpointReply(Message):
+    """``note`` is the checkpoint as a signed note (C2SP tlog-checkpoint)."""
+
+    note: str
+    key_id: str
+
+
+class CheckpointKeysRequest(Message):
+    pass
+
+
+class CheckpointKey(Message):
+    """An Ed25519 public key. ``retired_at`` is empty for the one that signs now."""
+
+    id: str
+    public: Binary
+    created_at: str
+    retired_at: str = ""
+
+
+class CheckpointKeysReply(Message):
+    """``keys`` oldest first; ``installation`` is part of every log's origin (libs.common.transparency.origin)."""
+
+    installation: str
+    keys: list[CheckpointKey]
+
+
 _QUEUE = "keys"
+SIGN_CHECKPOINT = Endpoint(
+    "kt.keys.v1.sign_checkpoint", _QUEUE, SignCheckpointRequest, SignCheckpointReply, "Sign a state of the audit log"
+)
+CHECKPOINT_KEYS = Endpoint(
+    "kt.keys.v1.checkpoint_keys",
+    _QUEUE,
+    CheckpointKeysRequest,
+    CheckpointKeysReply,
+    "Keys that verify states of the audit log",
+)
 TRANSPORT_KEY = Endpoint(
     "kt.keys.v1.transport_key", _QUEUE, TransportKeyRequest, TransportKeyReply, "The key that values are boxed for"
 )

@@ -23,10 +23,10 @@ class NotProven(Exception):
 
 
 class Node(NamedTuple):
-    """The perfect subtree over the leaves from ``index << level`` up to ``(index + 1) << level``."""
+    """The perfect subtree over the leaves from ``number << level`` up to ``(number + 1) << level``."""
 
     level: int
-    index: int
+    number: int
 
 
 class Range(NamedTuple):
@@ -47,7 +47,9 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """Root over as many hashes as a power of two, at least one."""
     while len(hashes) > 1:
-        hashes = [sha256(b"\1" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
+        hashes = [
+            sha256(b"\1" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
     return hashes[0]
 
 
@@ -138,7 +140,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise NotProven(f"the index {index} lies outside a tree of {size}")
     path = inclusion_path(index, size)
     if len(path) != len(proof):
-        raise NotProven(f"the inclusion proof has {len(proof)} hashes; for index {index} of {size} it has {len(path)}")
+        raise NotProven(
+            f"the inclusion proof has {len(proof)} hashes; for index {index} of {size} it has {len(path)}"
+        )
     result = leaf
     for leaves, sibling in zip(path, proof, strict=True):
         result = node_hash(sibling, result) if leaves.end <= index else node_hash(result, sibling)
@@ -165,11 +169,13 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
     if _rebuilt(path, proof, old, old_root, within=old) != old_root:
         raise NotProven("the consistency proof does not contain the older tree")
     if _rebuilt(path, proof, old, old_root, within=new) != new_root:
-        raise NotProven("the consistency proof leads to another root: what the older tree held was changed or removed")
+        raise NotProven(
+            "the consistency proof leads to another root: what the older tree held was changed or removed"
+        )
 
 
 def _rebuilt(path: Sequence[Range], proof: Sequence[bytes], old: int, old_root: bytes, *, within: int) -> bytes:
-    """The root of the tree of size ``within`` from the proof; the old root stands for itself where it is a subtree."""
+    """The root of the tree of size ``within`` from the proof; an old root that is a subtree stands for itself."""
     parts = list(zip(path, proof, strict=True))
     result, begin = (old_root, 0) if path[0].begin == old else (parts[0][1], path[0].begin)
     for leaves, sibling in parts if path[0].begin == old else parts[1:]:
@@ -202,20 +208,20 @@ class CompactRange:
 
     def append(self, node: Node, hash_: bytes) -> None:
         """Append the perfect subtree that begins where this range ends."""
-        if node.index << node.level != self.end:
+        if node.number << node.level != self.end:
             raise ValueError("a subtree is appended where the range ends")
-        level, index = node
-        while index & 1 and (index - 1) << level >= self.begin:
+        level, number = node
+        while number & 1 and (number - 1) << level >= self.begin:
             hash_ = node_hash(self.hashes.pop(), hash_)
-            level, index = level + 1, index >> 1
+            level, number = level + 1, number >> 1
         self.hashes.append(hash_)
-        self.end = (node.index + 1) << node.level
+        self.end = (node.number + 1) << node.level
 
     def extend(self, leaf_hashes: Sequence[bytes]) -> None:
         """Append leaves."""
         start = self.end
         for node in subtrees(start, start + len(leaf_hashes)):
-            first = (node.index << node.level) - start
+            first = (node.number << node.level) - start
             self.append(node, perfect_root(leaf_hashes[first : first + (1 << node.level)]))
 
     def hash(self) -> bytes:

@@ -1,7 +1,7 @@
 """Signed notes (C2SP signed-note), checkpoints (tlog-checkpoint) and witnesses' cosignatures (tlog-cosignature).
 
-Only what verifies is here, with Ed25519 (RFC 8032). Whatever is read is checked in every byte: two notes that are read
-as the same are the same.
+Only what verifies is here, with Ed25519 (RFC 8032). Whatever is read is checked in every byte: two notes that are
+read as the same are the same.
 """
 
 from __future__ import annotations
@@ -199,7 +199,9 @@ def verified_checkpoint(raw: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     checkpoint = Checkpoint.parse(note.text)
     logs = [key for key in keys if key.algorithm == ED25519 and key.name == checkpoint.origin]
     if not signers(note, logs):
-        raise NotProven("the checkpoint is not signed by the log's key: it comes from another log, or from a stranger")
+        raise NotProven(
+            "the checkpoint is not signed by the log's key: it comes from another log, or from a stranger"
+        )
     return checkpoint
 
 

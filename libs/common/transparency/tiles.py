@@ -26,21 +26,21 @@ TILE_BYTES: Final = WIDTH * HASH_BYTES
 
 class TileKey(NamedTuple):
     level: int
-    index: int
+    number: int
 
 
 class Slice(NamedTuple):
-    """``count`` hashes of a tile, a power of two, over which a node is the perfect subtree."""
+    """``width`` hashes of a tile, a power of two, over which a node is the perfect subtree."""
 
     key: TileKey
     first: int
-    count: int
+    width: int
 
 
 def slice_of(node: Node) -> Slice:
     """Where the hash of a node comes from."""
     level, height = divmod(node.level, HEIGHT)
-    first = node.index << height
+    first = node.number << height
     return Slice(TileKey(level, first // WIDTH), first % WIDTH, 1 << height)
 
 
@@ -50,9 +50,9 @@ def hash_in(tile: bytes, where: Slice) -> bytes:
     Raises:
         ValueError: the tile is too short.
     """
-    hashes = split(tile[where.first * HASH_BYTES : (where.first + where.count) * HASH_BYTES])
-    if len(hashes) != where.count:
-        raise ValueError(f"tile {where.key.level}/{where.key.index} is too short")
+    hashes = split(tile[where.first * HASH_BYTES : (where.first + where.width) * HASH_BYTES])
+    if len(hashes) != where.width:
+        raise ValueError(f"tile {where.key.level}/{where.key.number} is too short")
     return perfect_root(hashes)
 
 
@@ -106,7 +106,7 @@ class Edge:
         for key, width in right_edge(size):
             tile = (tiles or {})[key][: width * HASH_BYTES]
             if len(tile) != width * HASH_BYTES:
-                raise ValueError(f"tile {key.level}/{key.index} is too short for a tree of {size}")
+                raise ValueError(f"tile {key.level}/{key.number} is too short for a tree of {size}")
             self._level(key.level)[:] = tile
 
     def append(self, leaf_hashes: Sequence[bytes]) -> dict[TileKey, bytes]:
@@ -146,5 +146,5 @@ class Edge:
 def _perfect_parts(partial: bytes) -> Iterator[bytes]:
     hashes = split(partial)
     for node in subtrees(0, len(hashes)):
-        first = node.index << node.level
+        first = node.number << node.level
         yield perfect_root(hashes[first : first + (1 << node.level)])

@@ -10,6 +10,7 @@ from services.api.application.denials import Denials
 from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
+from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.revocations import Revocations
@@ -30,6 +31,7 @@ class Door:
     tokens: Tokens
     known_tokens: KnownTokens
     records: Records
+    proofs: Proofs
     readiness: Readiness
     signing_keys: SigningKeys
     webhooks: Webhooks

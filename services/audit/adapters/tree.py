@@ -138,7 +138,8 @@ async def stored_size(connection: Connection, stream: int) -> int:
 
 async def stored_root(connection: Connection, stream: int, size: int) -> bytes | None:
     """The root of the first ``size`` leaves; None when tiles are missing or too short for it."""
-    return (await stored_hashes(connection, stream, [Range(0, size)]) or [None])[0]
+    hashes = await stored_hashes(connection, stream, [Range(0, size)])
+    return hashes[0] if hashes else None
 
 
 async def stored_hashes(connection: Connection, stream: int, ranges: Sequence[Range]) -> list[bytes] | None:
@@ -155,9 +156,9 @@ async def get_tiles(connection: Connection, stream: int, keys: Iterable[TileKey]
     wanted = sorted(keys)
     if not wanted:
         return {}
-    columns = ([key.level for key in wanted], [key.index for key in wanted])
+    columns = ([key.level for key in wanted], [key.number for key in wanted])
     cursor = await connection.cursor(binary=True).execute(_GET, (*columns, stream))
-    return {TileKey(level, index): hashes for level, index, hashes in await cursor.fetchall()}
+    return {TileKey(level, number): hashes for level, number, hashes in await cursor.fetchall()}
 
 
 async def _put(connection: Connection, stream: int, tiles: Mapping[TileKey, bytes]) -> None:
@@ -165,7 +166,7 @@ async def _put(connection: Connection, stream: int, tiles: Mapping[TileKey, byte
     values: tuple[Any, ...] = (
         stream,
         [key.level for key in keys],
-        [key.index for key in keys],
+        [key.number for key in keys],
         [tiles[key] for key in keys],
     )
     await connection.execute(_PUT, values)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
+from libs.common.protocol.keys import CheckpointKeysReply, SignCheckpointReply
+from libs.common.transparency.merkle import Range
+from services.audit.domain.checkpoint import SignedCheckpoint
 from services.audit.domain.filter import Filter
 from services.audit.domain.page import EntryKey, ListedEntry, Positions
 
@@ -41,3 +46,71 @@ class EntryReader(Protocol):
 class Freshness(Protocol):
     async def caught_up(self, within_s: float) -> bool:
         """Wait until the log holds what the streams hold now; False when that takes longer or can't be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    stream: str
+    sequence: int
+    body: bytes
+
+
+class EntryFinder(Protocol):
+    """Finds one entry of an org. Raises KtError ``unavailable`` without the database."""
+
+    async def at(self, org: str, stream: str, sequence: int) -> FoundEntry | None: ...
+
+    async def with_id(self, org: str, event_id: str) -> FoundEntry | None:
+        """
+        Raises:
+            KtError: ``invalid_request`` for what can't be an event's id.
+        """
+
+
+class Trees(Protocol):
+    """The trees that grow with the log.
+
+    Every method raises KtError ``unavailable`` without the database.
+    """
+
+    async def size(self, stream: str) -> int:
+        """How many leaves there are."""
+
+    async def hashes(self, stream: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        """The hashes of the ranges of a path, or of whole trees.
+
+        Raises:
+            KtError: ``log_damaged`` when the tree does not hold them.
+        """
+
+
+class Checkpoints(Protocol):
+    """Signed states of the log. Every method raises KtError ``unavailable`` without the database."""
+
+    def turn(self, stream: str) -> AbstractAsyncContextManager[None]:
+        """While it lasts, no other instance signs for this stream."""
+
+    async def newest(self, stream: str) -> SignedCheckpoint | None: ...
+
+    async def at(self, stream: str, size: int) -> SignedCheckpoint | None: ...
+
+    async def add(self, checkpoint: SignedCheckpoint) -> None: ...
+
+    async def minimum(self, stream: str) -> int:
+        """Leaves with a lower index have no entry any more."""
+
+    async def signed_sizes(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """First and last size by key id and stream."""
+
+
+class Signer(Protocol):
+    async def sign(
+        self, stream: str, size: int, root: bytes, old_size: int, proof: Sequence[bytes]
+    ) -> SignCheckpointReply:
+        """
+        Raises:
+            KtError: ``conflict`` with the size that was signed before in ``extra.size``; ``log_damaged`` when the
+                tree contradicts what was signed before; ``unavailable``.
+        """
+
+    async def keys(self) -> CheckpointKeysReply: ...

@@ -12,6 +12,7 @@ from libs.common.names import checked_org
 from libs.common.protocol import keys as protocol
 from libs.common.secret import Secret
 from services.keys.adapters import views
+from services.keys.application.checkpoint_signing import CheckpointSigner
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.deep_rotation import DeepRotator
 from services.keys.application.keyring import Keyring
@@ -21,6 +22,7 @@ from services.keys.application.sealing import Sealed, Sealing
 from services.keys.application.status import Status
 from services.keys.application.webhook_signatures import WebhookSignatures
 from services.keys.domain.backup_mark import ALGORITHM, mark
+from services.keys.domain.checkpoint_signing import Head
 from services.keys.domain.deep_rotation import Requester
 from services.keys.domain.master import MasterKey
 from services.keys.domain.sealed import Binding, is_sealed_id
@@ -44,6 +46,7 @@ class KeysEndpoints:
     legacy: LegacyRows
     rotator: DeepRotator
     master: MasterKey
+    checkpoints: CheckpointSigner
 
     def serve(self, rpc: RpcServer) -> None:
         rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
@@ -56,6 +59,8 @@ class KeysEndpoints:
         rpc.serve(protocol.SIGN_CLIENT_TOKEN, self.sign_client_token)
         rpc.serve(protocol.SIGN_WEBHOOK, self.sign_webhook)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
+        rpc.serve(protocol.SIGN_CHECKPOINT, self.sign_checkpoint)
+        rpc.serve(protocol.CHECKPOINT_KEYS, self.checkpoint_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
         rpc.serve(protocol.DEEP_ROTATE, self.deep_rotate)
         rpc.serve(protocol.DEEP_ROTATION, self.deep_rotation)
@@ -151,6 +156,15 @@ class KeysEndpoints:
 
     async def deep_rotation(self, _: str, request: protocol.DeepRotationRequest) -> protocol.DeepRotationView:
         return views.deep_rotation(await self.rotator.find(checked_org(request.org), request.id))
+
+    async def sign_checkpoint(self, _: str, request: protocol.SignCheckpointRequest) -> protocol.SignCheckpointReply:
+        tree = Head(request.size, request.root)
+        signed = await self.checkpoints.sign(request.stream, tree, request.old_size, request.consistency)
+        return protocol.SignCheckpointReply(note=str(signed.note), key_id=signed.key_id)
+
+    async def checkpoint_keys(self, _: str, __: protocol.CheckpointKeysRequest) -> protocol.CheckpointKeysReply:
+        entries = await self.checkpoints.keys()
+        return views.checkpoint_keys(self.checkpoints.installation(entries), entries)
 
     async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
         return views.status(await self.status.of(checked_org(request.org)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from libs.common.clock import rfc3339
 from libs.common.protocol import keys as protocol
 from services.keys.domain.damage import Damage
 from services.keys.domain.deep_rotation import DeepRotation
+from services.keys.domain.keyring import KeyringEntry
 from services.keys.domain.status import KeysStatus, KeyUse, MasterUse, summary
 
 
@@ -35,6 +38,21 @@ def deep_rotation(found: DeepRotation) -> protocol.DeepRotationView:
         new_key=found.new_key,
         transport_key=found.transport_key,
         destroyed_keys=list(found.destroyed_keys),
+    )
+
+
+def checkpoint_keys(installation: str, entries: Sequence[KeyringEntry]) -> protocol.CheckpointKeysReply:
+    return protocol.CheckpointKeysReply(
+        installation=installation,
+        keys=[
+            protocol.CheckpointKey(
+                id=entry.id,
+                public=entry.public,
+                created_at=rfc3339(entry.created_at),
+                retired_at=rfc3339(entry.retired_at) if entry.retired_at else "",
+            )
+            for entry in entries
+        ],
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from libs.common.legacy_rows import LegacyRow, UnusableRow
+from services.keys.domain.checkpoint_signing import Head
 from services.keys.domain.damage import Damage
 from services.keys.domain.deep_rotation import DeepRotation
 from services.keys.domain.keyring import KeyringEntry, Purpose
@@ -105,6 +106,20 @@ class RotationRecorder(Protocol):
 class DeepRotationRecorder(Protocol):
     async def record_deep_rotation(self, rotation: DeepRotation) -> None:
         """Store that it began, or that it is completed; as ``record``."""
+
+
+class LockedHead(Protocol):
+    """What was signed last of one log, while nobody else can sign for any."""
+
+    @property
+    def value(self) -> Head | None: ...
+
+    async def move(self, to: Head) -> None: ...
+
+
+class SignedHeads(Protocol):
+    def locked(self, origin: str) -> AbstractAsyncContextManager[LockedHead]:
+        """A transaction: what was moved is durable at the end of the block, and stays as it was if it raises."""
 
 
 class SealedStore(Protocol):

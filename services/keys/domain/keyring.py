@@ -32,6 +32,8 @@ class Purpose(StrEnum):
     """HPKE private key (RFC 9180) that values are addressed to on their way in."""
     CLIENT_TOKEN = "client-token"  # noqa: S105 - a purpose, not a token
     """Ed25519 private key (RFC 8032) that signs the tokens of one org's gateway clients."""
+    CHECKPOINT_SIGNING = "checkpoint-signing"
+    """Ed25519 private key that signs the checkpoints of the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ _SHAPES: Final = {
     Purpose.KEY_ENCRYPTION: _Shape("AES-256-GCM-SIV", KEY_BYTES),
     Purpose.TRANSPORT: _Shape("HPKE-MLKEM768-X25519", TRANSPORT_BYTES),
     Purpose.CLIENT_TOKEN: _Shape("Ed25519", KEY_BYTES),
+    Purpose.CHECKPOINT_SIGNING: _Shape("Ed25519", KEY_BYTES),
 }
 
 
@@ -159,6 +162,6 @@ def _place(entry: KeyringEntry) -> bytes:
 def _public_half(purpose: Purpose, material: Secret) -> bytes:
     if purpose is Purpose.TRANSPORT:
         return BoxPrivateKey(material).public.encoded
-    if purpose is Purpose.CLIENT_TOKEN:
+    if purpose in (Purpose.CLIENT_TOKEN, Purpose.CHECKPOINT_SIGNING):
         return public_key(material)
     return b""

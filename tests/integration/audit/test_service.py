@@ -31,7 +31,7 @@ class Service:
 
     def __init__(self, bus: Bus, database: Database, client: RpcClient) -> None:
         self.client = client
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "KEEPTRUSTS_NATS_URL": bus.url,
             "KEEPTRUSTS_NATS_CREDS": str(bus.creds("audit")),
@@ -45,7 +45,7 @@ class Service:
             "-m",
             "services.audit.main",
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stderr=asyncio.subprocess.PIPE,
         )
         return self.process
@@ -67,7 +67,7 @@ class Service:
         async def there() -> bool:
             return await self.positions() == positions
 
-        await eventually(there)
+        await eventually(there, within=30)
 
 
 @asynccontextmanager

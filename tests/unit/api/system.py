@@ -28,6 +28,7 @@ from services.api.application.door import Door
 from services.api.application.gateways import Gateways
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
+from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
 from services.api.application.revocations import Revocations
@@ -152,6 +153,7 @@ class System:
             tokens=Tokens(self.bus, lambda: KEYS, authentication, FixedClock(), ids),
             known_tokens=KnownTokens(self.bus, ids, revocations),
             records=Records(self.bus, AuditReads(self.access, self.clock, ids)),
+            proofs=Proofs(self.bus),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),

@@ -30,6 +30,14 @@ CREATE TABLE unseen (
     PRIMARY KEY (stream, first_sequence)
 );
 
+-- Retention: rows of leaves below a minimum are gone for good, as was decided then. The highest one counts.
+CREATE TABLE minimums (
+    stream     smallint    NOT NULL,
+    minimum    bigint      NOT NULL,
+    decided_at timestamptz NOT NULL,
+    PRIMARY KEY (stream, minimum)
+);
+
 -- What was said of the tree, and signed: notes as they were handed out (C2SP tlog-checkpoint).
 CREATE TABLE checkpoints_signed (
     stream    smallint    NOT NULL,
@@ -44,4 +52,4 @@ CREATE TABLE checkpoints_signed (
 CREATE TRIGGER tile_only_grows BEFORE UPDATE ON tiles FOR EACH ROW EXECUTE FUNCTION tile_only_grows();
 
 REVOKE DELETE, TRUNCATE ON tiles FROM CURRENT_USER;
-REVOKE UPDATE, DELETE, TRUNCATE ON unseen, checkpoints_signed FROM CURRENT_USER;
+REVOKE UPDATE, DELETE, TRUNCATE ON unseen, minimums, checkpoints_signed FROM CURRENT_USER;

@@ -1,0 +1,55 @@
+"""The signature that makes a checkpoint one. What was signed is remembered, and nothing is signed against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from libs.common.transparency.note import Checkpoint, Note
+from libs.common.transparency.origin import ALL_ORGS, LogOrigin
+from services.keys.application.keyring import Keyring
+from services.keys.application.ports import KeyringStore, SignedHeads
+from services.keys.domain.checkpoint_signing import Head, follow, signed_note
+from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    note: Note
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSigner:
+    """Signs for every log of this installation, with one key at a time."""
+
+    keyring: Keyring
+    store: KeyringStore
+    heads: SignedHeads
+
+    async def sign(self, stream: str, tree: Head, old_size: int, proof: Sequence[bytes]) -> SignedCheckpoint:
+        """
+        Raises:
+            KtError: as :func:`services.keys.domain.checkpoint_signing.follow`.
+        """
+        entries = await self.keys()
+        await self.keyring.reload()  # another instance may have replaced the key
+        key = await self.keyring.current(SYSTEM_WIDE, Purpose.CHECKPOINT_SIGNING)
+        checkpoint = Checkpoint(self.origin(entries, stream), tree.size, tree.root)
+        async with self.heads.locked(checkpoint.origin) as head:
+            follow(head.value, tree, old_size, proof)
+            await head.move(tree)
+        return SignedCheckpoint(signed_note(checkpoint, key.material, key.entry.public), key.entry.id)
+
+    async def keys(self) -> Sequence[KeyringEntry]:
+        """All keys that ever signed, oldest first; the first is made here."""
+        await self.keyring.current(SYSTEM_WIDE, Purpose.CHECKPOINT_SIGNING)
+        return [entry for entry in await self.store.entries() if entry.purpose == Purpose.CHECKPOINT_SIGNING]
+
+    @staticmethod
+    def installation(entries: Sequence[KeyringEntry]) -> str:
+        """What tells this installation's logs from all others: the id of the first key, which outlives the key."""
+        return entries[0].id
+
+    def origin(self, entries: Sequence[KeyringEntry], stream: str) -> str:
+        return str(LogOrigin(self.installation(entries), ALL_ORGS, stream))
