@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._due = self._loop.time()
+        self._due = time.monotonic()  # the loop's own time has whole milliseconds
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -61,11 +61,11 @@ class Connection(asyncio.Protocol):
             return
         self._load.statuses[int(self._received[9:12])] += 1
         if self._load.interval:
-            self._load.latencies.append(self._loop.time() - self._due)
+            self._load.latencies.append(time.monotonic() - self._due)
         self._received = self._received[size:]
         self._waits = False
         self._due += self._load.interval
-        pause = self._due - self._loop.time()
+        pause = self._due - time.monotonic()
         if self._load.interval and pause > 0:
             self._loop.call_later(pause, self._send)
         else:

@@ -272,6 +272,7 @@ def test_every_request_through_a_gateway_is_on_record(system: System, provider: 
     assert [record["sequence"] for record in reversed(records)] == list(range(1, 10))
     assert (ended["served"], ended["failed"], ended["refused"], ended["unrecorded"]) == (5, 1, 1, 0)
     (failed,) = found(system, "gateway=logged AND actor=search-team AND outcome=failure")
+    assert system.kt("gateway", "check-log", "--name", "logged").split()[-1] == "whole"
     what = ("reason", "target", "reference", "version", "earliest_version", "status")
     assert [failed[name] for name in what] == ["provider_unauthorized", "openai-primary", "LOGGED_KEY", 1, 1, 401]
 

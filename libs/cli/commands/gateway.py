@@ -12,11 +12,12 @@ from libs.cli.base import KtGroup, pass_session
 from libs.cli.client import HttpClient
 from libs.cli.discovery import connect, given_token, home_token, read_json, warn_if_exposed
 from libs.cli.documents import print_json
+from libs.cli.gateway_log import runs
 from libs.cli.progress import Progress
 from libs.cli.session import Session
 from libs.cli.tables import Column, Table, print_details
-from libs.cli.terminal import age, ago, styled
-from libs.common.errors import KtError
+from libs.cli.terminal import absolute, age, ago, styled
+from libs.common.errors import Exit, KtError
 from libs.common.names import checked_identity
 
 DEFAULT_NAME: Final = "keeptrusts-proxy"
@@ -137,6 +138,33 @@ def status(session: Session, *, name: str, gateway_url: str | None) -> None:
     print_details(details)
     print()
     _print_targets(document)
+
+
+@gateway.command("check-log", examples=("kt gateway check-log", "kt gateway check-log --name eu-west-1 --last 30"))
+@name_option
+@click.option(
+    "--last", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="The newest N runs."
+)
+@pass_session
+def check_log(session: Session, *, name: str, last: int) -> Exit:
+    """Check that no record of a gateway's requests is missing from the audit log.
+
+    A gateway numbers its records from 1 in each run. Every number of a run has to be there, once and in order, and
+    the run's end has to say the same totals. Ends with 1 when something is missing. Reads every record of these runs.
+    """
+    with Progress("reading the audit log"):
+        found = list(runs(connect(session), name, last))
+    if session.json:
+        print_json({"items": [run.as_document() for run in found]})
+    elif found:
+        titles = ("RUN", "BEGAN", "RECORDS", "SERVED", "FAILED", "REFUSED", "UNRECORDED", "STATE")
+        table = Table(*(Column(title, right=title in titles[2:7]) for title in titles))
+        for run in found:
+            counts = [run.totals[count] for count in ("served", "failed", "refused", "unrecorded")]
+            table.print([[run.epoch, absolute(run.began), run.records, *counts, run.problem or run.state]])
+    else:
+        click.echo(f"No requests through {name} are on record.", err=True)
+    return Exit.FAILED if any(run.problem for run in found) else Exit.OK
 
 
 @gateway.command("list", examples=("kt gateway list",))
