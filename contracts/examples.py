@@ -51,7 +51,7 @@ from libs.common.events.git_token import (
     GitTokenVersionDestroyed,
 )
 from libs.common.events.secret import SealedRef
-from libs.common.events.token import SigningKeysChanged, TokenIssued, TokenRevoked
+from libs.common.events.token import SigningKeysChanged, TokenIssued, TokenRefused, TokenRevoked
 from libs.common.events.webhook import (
     WebhookCreated,
     WebhookDeleted,
@@ -175,6 +175,10 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayAccessLogEnded(_EPOCH, 6, served=1, failed=1, refused=41, unrecorded=12), _GATEWAY),
     (TokenIssued("gateway", "keeptrusts-proxy", 1795419543, "k1", ("*",)), Resource("token", "01936c2f-8a10")),
     (TokenRevoked("gateway", "keeptrusts-proxy", 1795419543), Resource("token", "01936c2f-8a10")),
+    (
+        TokenRefused("revoked", 17, "2026-11-23T07:38:03.192164Z", "2026-11-23T07:39:02.714020Z", "api"),
+        Resource("token", "01936c2f-8a10"),
+    ),
     (
         SigningKeysChanged(("2026a", "2026b"), "2026b", added=("2026b",), removed=("2025b",)),
         Resource("signing_keys", "jwt"),

@@ -84,6 +84,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.resolver.v1.gateways",
                 "kt.resolver.v1.tokens",
                 "kt.resolver.v1.revocations",
+                "kt.access.v1.*.token.*",
                 "kt.audit.v1.list",
                 "kt.webhooks.v1.admit",
                 "kt.webhooks.v1.get",

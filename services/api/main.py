@@ -31,6 +31,7 @@ from services.api.application.ports import AccessRecorder, Bus, GatewaySigner
 from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.refusals import Refusals
 from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import KeyChanges, SigningKeys
@@ -55,7 +56,8 @@ async def compose(service: Service, settings: ApiSettings) -> AsyncIterator[None
         changes.add(before, signing_keys.keys.kids)
 
     signing_keys.changed = changed
-    service.background += [signing_keys.follow, changes.send, door.revocations.follow, door.denials.run]
+    service.background += [signing_keys.follow, changes.send, door.revocations.follow]
+    service.background += [door.denials.run, door.refusals.follow]
     app = create_app(door, settings.api_max_active)
     with listen(settings.api_host, settings.api_port) as listening:
         service.background.append(HttpServer(app, listening, settings.api_trusted_proxies).run)
@@ -79,6 +81,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
     boxes = Boxes(bus, time.monotonic)
     revocations = Revocations(bus, clock, time.monotonic)
     authentication = Authentication(verifier, revocations)
+    refusals = Refusals(outside.access, clock, ids, time.monotonic)
     return Door(
         authentication=authentication,
         ids=ids,
@@ -86,7 +89,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         git_tokens=Secrets("git_token", bus, boxes),
         machine=Machine(bus),
         gateways=Gateways(bus, outside.signer, clock, ids, outside.nats_url),
-        tokens=Tokens(bus, lambda: signing_keys.keys, authentication, clock, ids),
+        tokens=Tokens(bus, lambda: signing_keys.keys, authentication, refusals, clock, ids),
         known_tokens=KnownTokens(bus, ids, revocations),
         records=Records(bus, AuditReads(outside.access, clock, ids)),
         proofs=Proofs(bus),
@@ -95,6 +98,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         webhooks=Webhooks(bus, boxes, os.urandom),
         revocations=revocations,
         denials=Denials(outside.access, clock, ids),
+        refusals=refusals,
     )
 
 

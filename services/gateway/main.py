@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ async def _run(
         stack.push_async_callback(parts.system.close)
         config = await parts.first_config()
         auth, made = await _client_auth(settings, config, parts.system)
-        access = ControlAccess(new_control_token(home), parts.token_verifier())
+        access = ControlAccess(new_control_token(home), parts.token_verifier(), time.monotonic)
         gateway = parts.gateway(auth)
         await parts.data_plane.set_client_auth(auth)
         follower = parts.source_follower(gateway)

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import jwt
 import psycopg
 import pytest
 
 from demo.__main__ import CHAT, CONFIG
 from demo.provider import Provider
 from demo.stage import Answer, call, eventually
+from libs.common.messaging.identities import NkeyKind, new_seed, public_key
 from tests.e2e.bus_tap import Tap, tapped
 from tests.e2e.conftest import System, running
 from tests.e2e.receiver import Receiver
@@ -36,6 +38,7 @@ from tests.unit.backup.independent_reader import members
 VARIABLES = "/v1/config-variables"
 WEBHOOKS = "/v1/webhooks"
 MASTER_KEY_FILE = "master.key"
+SIGNING_KEYS_FILE = "jwt.keys"
 
 
 @dataclass
@@ -418,6 +421,44 @@ def older_rows(system: System, canaries: Canaries, witness: Witness, older: str)
     eventually(lambda: left() == {"READ", *bad}, "rows that were taken over are deleted", 30)
 
 
+def token_requests(system: System, canaries: Canaries, witness: Witness) -> None:
+    """Signing keys and tokens: in force, refused, revoked, leaked, and made up by strangers."""
+    file = system.stage.home / SIGNING_KEYS_FILE
+    before, quoted = file.read_text().strip(), canaries.header_safe("signing key in quotes") + secrets.token_hex(16)
+    file.write_text(f'{before},2026q:"{quoted}"')
+    system.kt("reload", code=2)
+    witness.answers += system.kt("status", "--output", "json").encode()
+    added = canaries.header_safe("signing key") + secrets.token_hex(16)
+    file.write_text(f"{before},2026b:{added}")
+    witness.answers += system.kt("reload").encode()
+
+    for role in ("operator", "gateway"):
+        token = system.kt("token", "issue", "--role", role, "--name", f"lost-{role}", "--ttl", "1h").strip()
+        canaries.by_path[f"{role} token"] = token.rpartition(".")[2]
+        body = {"user_public_key": public_key(new_seed(NkeyKind.USER))} if role == "gateway" else None
+        path = "/v1/machine/bus-identity" if role == "gateway" else f"{VARIABLES}?limit=1"
+        method = "POST" if role == "gateway" else "GET"
+        assert call(method, f"{system.api}{path}", token, body).status == 200
+        leaked = Path(system.stage.home).parent / "leaked.token"
+        leaked.write_text(token)
+        witness.answers += system.kt("token", "revoke", "--leaked-token", str(leaked)).encode()
+        leaked.unlink()
+        assert witness.heard(call(method, f"{system.api}{path}", token, body)).status == 401
+        asked = {"token": token}
+        assert witness.heard(system.http("POST", "/v1/tokens/introspect", asked)).body["active"] is False
+    claims = canaries.header_safe("claims of a token that nobody signed")
+    made_up = jwt.encode({"jti": claims, "sub": claims}, secrets.token_bytes(32), headers={"kid": claims})
+    assert witness.heard(call("GET", f"{system.api}{VARIABLES}", made_up)).status == 401
+    witness.answers += system.kt("token", "list", "--output", "json").encode()
+
+    def on_record() -> bool:
+        query = ("events", "list", "--filter", "type=kt.token.refused.v1", "--output", "json")
+        reasons = {event["data"]["detail"]["reason"] for event in json.loads(system.kt(*query))["items"]}
+        return {"revoked", "unknown_key"} <= reasons
+
+    eventually(on_record, "refused tokens are on record", 30)
+
+
 def crash(system: System, canaries: Canaries, witness: Witness) -> None:
     """kill -9 of the services a value passes, while it passes."""
     for victim in ("keys", "command", "api"):
@@ -483,6 +524,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
     webhook_requests(system, canaries, witness)
     git_requests(system, canaries, witness)
     key_requests(system, canaries, witness)
+    token_requests(system, canaries, witness)
     crash(system, canaries, witness)
     backup(system, canaries, witness)
     witness.answers += system.kt("events", "list", "--limit", "500", "--output", "json").encode()
@@ -502,7 +544,7 @@ def test_no_secret_is_left_behind_anywhere(watched: tuple[System, Tap, Witness],
         *search.bytes(bytes(config_dumps), "Envoy's admin interface"),
     ]
     system.stage.close()
-    found += search.files(tmp_path, leaving_out={MASTER_KEY_FILE})
+    found += search.files(tmp_path, leaving_out={MASTER_KEY_FILE, SIGNING_KEYS_FILE})
     assert sorted(set(found)) == []
     assert tap.messages > 500, "the tap heard the system"
     assert search.searched > 30_000_000, "PostgreSQL and its WAL were searched"

@@ -122,6 +122,15 @@ def test_a_revoked_token_is_refused_at_once_and_after_a_restart_of_everything(sy
     revoked = [event["data"]["detail"]["name"] for event in json.loads(system.kt(*query))["items"]]
     assert revoked == ["mallory", "laptop"]
 
+    def refused_ids() -> set[str]:
+        query = ("events", "list", "--filter", "type=kt.token.refused.v1 AND actor=laptop", "--output", "json")
+        events = [event["data"] for event in json.loads(system.kt(*query))["items"]]
+        assert {event["detail"]["reason"] for event in events} <= {"revoked"}
+        return {event["resource"]["id"] for event in events}
+
+    lost_id = jwt.decode(lost, options={"verify_signature": False})["jti"]
+    eventually(lambda: refused_ids() == {lost_id}, "what was refused is on record", 30)
+
 
 @dataclass(frozen=True)
 class OnTheBus:

@@ -39,3 +39,19 @@ class TokenRevoked:
     role: str
     name: str
     expires_at: int
+
+
+@REGISTRY.event("kt.token.refused.v1", action="authenticate", category="access_management", failure=True, access=True)
+@dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """Tokens that were shown and not accepted, ``count`` times from ``first_at`` to ``last_at`` (RFC 3339).
+
+    All for one ``reason`` and from one address, and the same token where its signature was good. ``shown_to`` is
+    ``api``, or who asked about it, as in ``gateway/edge-1``; empty for what is not told apart any more.
+    """
+
+    reason: str
+    count: int
+    first_at: str
+    last_at: str
+    shown_to: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libs.common.auth.tokens import Principal
+from libs.common.events import Origin
 from libs.common.protocol.parties import Caller
 
 
@@ -16,6 +17,10 @@ class Call:
     request_id: str
     source_ip: str = ""
     user_agent: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.request_id, self.source_ip, self.user_agent)
 
     @property
     def org(self) -> str:

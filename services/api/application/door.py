@@ -13,6 +13,7 @@ from services.api.application.machine import Machine
 from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.refusals import Refusals
 from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
@@ -37,3 +38,4 @@ class Door:
     webhooks: Webhooks
     revocations: Revocations
     denials: Denials
+    refusals: Refusals

@@ -26,6 +26,7 @@ from libs.common.secret import Secret
 from services.api.application.authentication import Authentication
 from services.api.application.call import Call
 from services.api.application.ports import Bus
+from services.api.application.refusals import Refusals
 from services.api.domain.issuing import check_grant
 
 GATEWAY_AUDIENCE: Final = "keeptrusts-gateway"
@@ -43,6 +44,7 @@ class Tokens:
     bus: Bus
     keys: Callable[[], TokenKeys]
     authentication: Authentication
+    refusals: Refusals
     clock: Clock
     ids: IdFactory
 
@@ -84,14 +86,16 @@ class Tokens:
         return (await self.bus.call(CLIENT_KEYS, ClientKeysRequest(org=call.org))).jwks
 
     def introspect(self, call: Call, token: Secret) -> Principal | None:
-        """Who a token of the caller's org speaks for; None when it is not valid, or of another org.
+        """Who a token of the caller's org speaks for; None when it is not valid, which goes on record, or of another
+        org.
 
         Raises:
             KtError: ``unavailable`` while it is not known which tokens are revoked.
         """
         try:
             principal = self.authentication.verify(token.reveal().decode())
-        except RefusedToken:
+        except RefusedToken as error:
+            self.refusals.note(error, call.origin, call.org, call.requester)
             return None
         return principal if principal.org == call.org else None
 

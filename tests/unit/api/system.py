@@ -31,6 +31,7 @@ from services.api.application.machine import Machine
 from services.api.application.proofs import Proofs
 from services.api.application.readiness import Readiness
 from services.api.application.records import Records
+from services.api.application.refusals import Refusals
 from services.api.application.revocations import Revocations
 from services.api.application.secrets import Secrets
 from services.api.application.signing_keys import SigningKeys
@@ -129,6 +130,19 @@ class FakeAccess:
         return [document for document in documents if document["type"] == wire_name]
 
 
+class AccessRecords:
+    """What was put on record of accesses, as documents."""
+
+    def __init__(self) -> None:
+        self.documents: list[dict[str, Any]] = []
+        self.down = False
+
+    async def record(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        if self.down:
+            raise KtError("unavailable", "The stream does not answer.")
+        self.documents += [{"stored_on": subject, **json.loads(body)} for subject, body in messages]
+
+
 class System:
     """The door under test. ``bus`` behaves like a healthy system until told otherwise."""
 
@@ -142,6 +156,8 @@ class System:
         revocations = Revocations(self.bus, FixedClock(), lambda: self.elapsed)
         revocations._fresh_at = float("inf")
         authentication = Authentication(verifier, revocations)
+        self.records = AccessRecords()
+        refusals = Refusals(self.records, FixedClock(), ids, lambda: self.elapsed)
         boxes = Boxes(self.bus, lambda: self.elapsed)
         self.door = Door(
             authentication=authentication,
@@ -150,7 +166,7 @@ class System:
             git_tokens=Secrets("git_token", self.bus, boxes),
             machine=Machine(self.bus),
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
-            tokens=Tokens(self.bus, lambda: KEYS, authentication, FixedClock(), ids),
+            tokens=Tokens(self.bus, lambda: KEYS, authentication, refusals, FixedClock(), ids),
             known_tokens=KnownTokens(self.bus, ids, revocations),
             records=Records(self.bus, AuditReads(self.access, self.clock, ids)),
             proofs=Proofs(self.bus),
@@ -159,6 +175,7 @@ class System:
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),
             revocations=revocations,
             denials=Denials(self.access, self.clock, ids),
+            refusals=refusals,
         )
         self.app = create_app(self.door, max_active)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
@@ -86,7 +87,7 @@ async def post(body: Callable[[], Awaitable[bytes]], webhook: GitWebhook | None)
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    app = control_app(cast("Gateway", None), ControlAccess(SECRET, None), webhook)
+    app = control_app(cast("Gateway", None), ControlAccess(SECRET, None, time.monotonic), webhook)
     scope = {"type": "http", "method": "POST", "path": f"{PREFIX}/v1/git-webhook", "headers": [], "query_string": b""}
     async with asyncio.timeout(30):
         await app(scope, receive, send)

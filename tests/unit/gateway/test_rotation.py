@@ -15,7 +15,6 @@ from libs.common.secret import Secret
 from services.gateway.application import rotation
 from services.gateway.application.access_log import AccessLog, Batch
 from services.gateway.application.client_keys import follow_client_keys
-from services.gateway.application.control import ControlAccess
 from services.gateway.application.gateway import Gateway
 from services.gateway.application.keyring import Keyring
 from services.gateway.application.ports import Report, ReportKind
@@ -398,35 +397,3 @@ async def test_client_keys_are_replaced_when_they_change_and_kept_while_nobody_a
     await asyncio.sleep(0.02)
     following.cancel()
     assert made.auth == [new]
-
-
-class Verifier:
-    async def may_control(self, token: str) -> bool:
-        return token == "operator-token"
-
-
-@pytest.mark.parametrize(
-    ("header", "code"),
-    [
-        ("", "unauthenticated"),
-        ("Basic dXNlcjpwYXNz", "unauthenticated"),
-        ("Bearer ", "unauthenticated"),
-        ("Bearer wrong", "forbidden"),
-        ("Bearer control-token", ""),
-        ("bearer control-token", ""),
-        ("Bearer operator-token", ""),
-    ],
-)
-async def test_control_needs_the_control_token_or_one_that_may_control(header: str, code: str) -> None:
-    access = ControlAccess(Secret(b"control-token"), Verifier())
-    if not code:
-        await access.check(header)
-        return
-    with pytest.raises(KtError) as error:
-        await access.check(header)
-    assert error.value.code == code
-
-
-async def test_without_a_verifier_only_the_control_token_opens() -> None:
-    with pytest.raises(KtError):
-        await ControlAccess(Secret(b"control-token"), None).check("Bearer operator-token")

@@ -8,8 +8,9 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from libs.common.auth.refusal import unauthenticated
+from libs.common.auth.refusal import RefusedToken, unauthenticated
 from libs.common.errors import KtError
+from libs.common.events import Origin
 from libs.common.names import looks_like_secret
 from services.api.adapters.http.body import JSON, MERGE_PATCH, read_json
 from services.api.adapters.http.contract import required_scope
@@ -45,11 +46,20 @@ class ApiRoute(APIRoute):
 
 
 def identify(request: Request) -> Call:
-    """Raises: KtError ``unauthenticated`` without a valid token."""
+    """A token that is refused goes on record.
+
+    Raises:
+        KtError: ``unauthenticated`` without a valid token.
+    """
     door: Door = request.app.state.door
-    principal = door.authentication.verify(_bearer_token(request))
     client = request.client
-    return Call(principal, request.state.request_id, client.host if client else "", _user_agent(request))
+    origin = Origin(request.state.request_id, client.host if client else "", _user_agent(request))
+    try:
+        principal = door.authentication.verify(_bearer_token(request))
+    except RefusedToken as error:
+        door.refusals.note(error, origin)
+        raise
+    return Call(principal, origin.id, origin.source_ip, origin.user_agent)
 
 
 def check_scope(call: Call, scope: str) -> None:
