@@ -167,13 +167,33 @@ def resummed(content: bytes) -> bytes:
     return file.getvalue()
 
 
-def test_a_damaged_archive_is_refused_and_nothing_is_touched(kt: Kt, file: Path) -> None:
-    flip(file, VALUES)
+WHOLE = archive()
+DAMAGED = {
+    "empty": b"",
+    "cut short by a byte": WHOLE[:-1],
+    "cut short in the middle": WHOLE[: len(WHOLE) // 2],
+    "without its end": WHOLE[:-1024],
+    "a byte longer": WHOLE + b"\0",
+    "twice": WHOLE + WHOLE,
+    "another file": b"PK\x03\x04" + bytes(2000),
+    "a bit flipped in the sealed values": None,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_archive_is_refused_and_nothing_is_touched(kt: Kt, file: Path, content: bytes | None) -> None:
+    if content is None:
+        flip(file, VALUES)
+    else:
+        file.write_bytes(content)
+    given = file.read_bytes()
     for words in (("backup", "verify", str(file)), ("backup", "restore", str(file), "--into", "new")):
         ended = kt(*words)
         assert ended.code == 1
         assert "backup_damaged" in ended.err
+        assert "Nothing was changed." in ended.err
     assert not Path("new").exists()
+    assert file.read_bytes() == given
 
 
 def test_a_restore_overwrites_nothing(kt: Kt, file: Path, home: Path) -> None:
