@@ -186,7 +186,8 @@ def _prepare(home: Home, clock: Clock) -> Identities:
 
 @asynccontextmanager
 async def _started(home: Home, identities: Identities) -> AsyncIterator[Engines]:
-    nats = NatsServer(home.nats, home.log("nats"), identities)
+    # The server syncs each message that it restores. What it wrote is made durable as a whole in the end.
+    nats = NatsServer(home.nats, home.log("nats"), identities, sync_interval="10m")
     postgres = PostgresServer(home.postgres, home.log("postgres"))
     processes: list[Process] = []
     try:
@@ -212,7 +213,7 @@ def _told(rows: Iterator[dict[str, Any]], progress: Progress) -> Iterator[dict[s
 
 
 def _sync_tree(directory: Path) -> None:
-    """The server writes what it restores without making it durable."""
+    """What the server wrote was not made durable so far."""
     for parent, _, names in os.walk(directory):
         for name in names:
             descriptor = os.open(Path(parent) / name, os.O_RDONLY)
