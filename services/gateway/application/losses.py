@@ -10,8 +10,10 @@ from services.gateway.application.access_log import AccessLog
 from services.gateway.domain.access import Loss
 
 EVERY_S: Final = 5.0
-SETTLE_S: Final = 0.3
-"""Three times as long as the proxy keeps what it has to tell."""
+SETTLE_S: Final = 3.0
+"""Thirty times as long as the proxy keeps what it has to tell."""
+
+SETTLE_STEP_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,17 @@ class LossWatch:
         self._before, self._received = counts, received
 
     async def settle(self) -> None:
-        """The last look, when no more requests come: what is still in the proxy's queue is sent meanwhile."""
-        await self.look()
-        await asyncio.sleep(SETTLE_S)
+        """The last look, when no more requests come: what is still on its way has so long to arrive."""
+        for _ in range(round(SETTLE_S / SETTLE_STEP_S)):
+            if await self._complete():
+                break
+            await asyncio.sleep(SETTLE_STEP_S)
         await self.look()
         await self.look()  # nothing arrives between these two
+
+    async def _complete(self) -> bool:
+        counts = await self._proxy.access_counts()
+        return counts is not None and counts.written <= self._access.received[counts.run] + self._told
 
     def _restarted(self, before: ProxyCounts) -> None:
         """What the proxy had not sent when it ended is lost, and nobody knows how much that was."""

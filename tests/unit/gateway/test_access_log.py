@@ -12,6 +12,7 @@ import pytest
 
 from libs.common.errors import KtError
 from services.gateway.application import access_log as module
+from services.gateway.application import losses
 from services.gateway.application.access_log import AccessLog, Batch
 from services.gateway.application.losses import LossWatch, ProxyCounts
 from services.gateway.application.refusals import MAX_ADDRESSES, MAX_COUNTED, RefusalCounter
@@ -290,3 +291,33 @@ async def test_what_is_on_its_way_is_not_lost_and_what_does_not_arrive_is_found_
 async def test_a_proxy_that_ended_lost_at_least_what_had_not_arrived() -> None:
     told = await lost_with((ProxyCounts(0, 50, 0), 44, 0), (ProxyCounts(1, 5, 0), 5, 1), (ProxyCounts(1, 5, 0), 0, 1))
     assert told == [("proxy_lost", 6, False)]
+
+
+@dataclass
+class SlowProxy:
+    """Says at once what it wrote; the entry itself arrives when it has been asked so often."""
+
+    access: AccessLog
+    arrives_after: int
+    asked: int = 0
+
+    async def access_counts(self) -> ProxyCounts | None:
+        self.asked += 1
+        if self.asked == self.arrives_after:
+            self.access.take(served(1), run=0)
+        return ProxyCounts(0, 1, 0)
+
+
+@pytest.mark.parametrize(("arrives_after", "lost"), [(1, 0), (5, 0), (99, 1)])
+async def test_at_a_stop_what_is_on_its_way_has_time_to_arrive(
+    arrives_after: int, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "SETTLE_S", 0.01)
+    monkeypatch.setattr(losses, "SETTLE_STEP_S", 0.001)
+    world = World()
+    async with started(world) as access:
+        await LossWatch(access, SlowProxy(access, arrives_after)).settle()
+        await access.finish(30)
+    ended = world.last_epoch[-1]
+    assert isinstance(ended, Ended)
+    assert (ended.served, ended.unrecorded) == (1 - lost, lost)
