@@ -79,6 +79,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
     ids, bus = Uuid7Factory(clock), outside.bus
     verifier = TokenVerifier(lambda: signing_keys.keys, clock)
     boxes = Boxes(bus, time.monotonic)
+    reads = AuditReads(outside.access, clock, ids)
     revocations = Revocations(bus, clock, time.monotonic)
     authentication = Authentication(verifier, revocations)
     refusals = Refusals(outside.access, clock, ids, time.monotonic)
@@ -91,8 +92,8 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         gateways=Gateways(bus, outside.signer, clock, ids, outside.nats_url),
         tokens=Tokens(bus, lambda: signing_keys.keys, authentication, refusals, clock, ids),
         known_tokens=KnownTokens(bus, ids, revocations),
-        records=Records(bus, AuditReads(outside.access, clock, ids)),
-        proofs=Proofs(bus),
+        records=Records(bus, reads),
+        proofs=Proofs(bus, reads),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
         webhooks=Webhooks(bus, boxes, os.urandom),

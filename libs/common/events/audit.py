@@ -12,8 +12,8 @@ from libs.common.events.registry import REGISTRY
 class AuditRead:
     """Somebody read the log: once for a query, however many pages it has, and again each hour that it goes on.
 
-    ``operation``: list or follow. A value in ``filter`` that may be a key stands there as ``(withheld)``.
-    ``continued``: an earlier record is of the same query.
+    ``operation``: list, follow, or prove, for which ``filter`` names the event by id or position. A value in
+    ``filter`` that may be a key stands there as ``(withheld)``. ``continued``: the query is on record before.
     """
 
     operation: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from libs.common.errors import KtError
 from libs.common.protocol import audit
+from services.api.application.audit_reads import AuditReads
 from services.api.application.call import Call
 from services.api.application.ports import Bus
 
@@ -15,6 +16,7 @@ _MAX_DIGITS = 16
 @dataclass(frozen=True, slots=True)
 class Proofs:
     bus: Bus
+    reads: AuditReads
 
     async def checkpoint(self, stream: str, covering: int) -> audit.CheckpointView:
         """Raises: KtError ``not_found`` while the log is empty."""
@@ -28,11 +30,16 @@ class Proofs:
         return await self.bus.call(audit.CONSISTENCY, audit.GetConsistency(stream=stream, old=old, new=new))
 
     async def event(self, call: Call, name: str) -> audit.Proof:
-        """``name`` is an event id, or ``STREAM:SEQUENCE``.
+        """``name`` is an event id, or ``STREAM:SEQUENCE``. It is a reading of the log, and on record as such.
 
         Raises:
-            KtError: ``not_found``, ``invalid_request``, ``log_damaged``.
+            KtError: ``not_found``, ``invalid_request``, ``log_damaged``; ``unavailable``.
         """
+        proof = await self._prove(call, name)
+        await self.reads.note(call, "prove", name, begins=True)
+        return proof
+
+    async def _prove(self, call: Call, name: str) -> audit.Proof:
         stream, separator, sequence = name.partition(":")
         if not separator:
             return await self.bus.call(audit.PROVE, audit.Prove(org=call.org, event_id=name))

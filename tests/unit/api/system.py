@@ -159,6 +159,7 @@ class System:
         self.records = AccessRecords()
         refusals = Refusals(self.records, FixedClock(), ids, lambda: self.elapsed)
         boxes = Boxes(self.bus, lambda: self.elapsed)
+        reads = AuditReads(self.access, self.clock, ids)
         self.door = Door(
             authentication=authentication,
             ids=ids,
@@ -168,8 +169,8 @@ class System:
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
             tokens=Tokens(self.bus, lambda: KEYS, authentication, refusals, FixedClock(), ids),
             known_tokens=KnownTokens(self.bus, ids, revocations),
-            records=Records(self.bus, AuditReads(self.access, self.clock, ids)),
-            proofs=Proofs(self.bus),
+            records=Records(self.bus, reads),
+            proofs=Proofs(self.bus, reads),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),

@@ -78,6 +78,25 @@ async def test_a_cursor_that_was_made_up_hides_no_reading(system: System, target
     assert [detail["continued"] for detail in details(system)] == [False, True]
 
 
+@pytest.mark.parametrize("name", ["019aaf9c-6b1e-7c3a-9a53-0d7d3a2f4b11", "KT_ACCESS:17"])
+async def test_one_event_with_its_proof_is_a_reading_too(system: System, name: str) -> None:
+    checkpoint = audit.CheckpointView(stream="KT_ACCESS", size=20, root=b"r", note="n", signed_at="")
+    proof = audit.Proof(stream="KT_ACCESS", sequence=17, body=b"{}", path=[], checkpoint=checkpoint)
+    system.bus.on(audit.PROVE, lambda _: proof)
+    for _ in range(2):
+        assert (await system.ask("GET", f"/v1/events/{name}/proof")).status == 200
+    assert details(system) == [{"operation": "prove", "filter": name, "continued": False}] * 2
+    system.access.away = True
+    answer = await system.ask("GET", f"/v1/events/{name}/proof")
+    assert (answer.status, b"KT_ACCESS" in answer.body) == (503, False)
+
+
+async def test_an_event_that_does_not_exist_was_not_read(system: System) -> None:
+    system.bus.fails(audit.PROVE, KtError("not_found", "There is no such event."))
+    assert (await system.ask("GET", "/v1/events/sk-not-an-id/proof")).status == 404
+    assert details(system) == []
+
+
 async def test_nothing_is_handed_out_when_the_reading_can_not_be_put_on_record(system: System) -> None:
     system.access.away = True
     for target in (QUERY, f"{QUERY}&cursor=c"):
