@@ -55,7 +55,7 @@ async def compose(service: Service, settings: ResolverSettings) -> AsyncIterator
         queries, listing = Queries(current, rows, store), Listing(current, lists, rows, partial(all_seen, runner))
         tokens = Tokens(TokenReads(pool), partial(all_seen, token_runner), clock)
         gateways = Gateways(
-            current, BusClientKeys(service.client), lists, StreamReports(service.nc), access, clock, ids
+            current, BusClientKeys(service.client), tokens, lists, StreamReports(service.nc), access, clock, ids
         )
         service.rpc.serve(resolver.RESOLVE, resolving.for_caller, direct=True)
         service.rpc.serve(resolver.GATEWAY_RESOLVE, resolving.for_gateway, direct=True)

@@ -203,6 +203,10 @@ def test_a_gateway_serves_until_its_token_is_revoked_and_another_one_of_its_name
         target = f"{elsewhere.start(*run, until='ready ').split()[1]}/v1/chat/completions"
         assert processes(system) == before, "adding a gateway restarts nothing"
         client = system.kt("token", "issue", "--role", "client", "--name", "app", "--ttl", "1h").strip()
+        lost_client = system.kt("token", "issue", "--role", "client", "--name", "old-app", "--ttl", "1h").strip()
+        assert [call("POST", target, token, CHAT).status for token in (client, lost_client)] == [200, 200]
+        system.kt("token", "revoke", "--name", "old-app")
+        eventually(lambda: call("POST", target, lost_client, CHAT).status == 403, "the client is refused", 30)
         assert call("POST", target, client, CHAT).status == 200
 
         system.kt("token", "revoke", stranger.gateway.token_id)

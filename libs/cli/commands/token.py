@@ -24,7 +24,6 @@ from libs.common.names import checked_identity
 
 TOKENS: Final = "/v1/tokens"
 _ROLES: Final = (*ROLES, CLIENT_ROLE)
-_OF_CLIENTS: Final = "Gateways verify client tokens by themselves: they accept this one until it expires."
 _STATE_STYLES: Final = {"active": "green", "revoked": "red"}
 
 
@@ -136,8 +135,7 @@ def list_(session: Session, /, *, limit: int | None, **conditions: str | None) -
 )
 @pass_session
 def revoke(session: Session, *, token_id: str | None, name: str | None, leaked_token: Path | None) -> None:
-    """Revoke tokens: they are refused everywhere within a second, for good. Tokens of clients are only marked as
-    revoked: gateways verify them by themselves, and accept them until they expire.
+    """Revoke tokens: they are refused everywhere within a second, for good.
 
     By ID (`kt token list`, or the `jti` of a token that was signed elsewhere), by name, or by the token itself. Doing
     it again changes nothing.
@@ -154,8 +152,6 @@ def revoke(session: Session, *, token_id: str | None, name: str | None, leaked_t
         click.echo(f"{styled('revoked', 'green')} {clean(_who(item))}{already}")
         if not item.get("issued_here"):
             click.echo("No token of this id was issued here; one that was signed elsewhere is refused now.", err=True)
-        if item.get("role") == CLIENT_ROLE:
-            click.echo(_OF_CLIENTS, err=True)
     if not items:
         click.echo("No active token has this name.", err=True)
 

@@ -177,8 +177,11 @@ class GatewayBootstrap(Message):
 
 
 class GatewayBootstrapReply(Message):
+    """``revoked_clients`` are the ids (``jti``) of client tokens that were revoked and have not expired."""
+
     org: str
     client_jwks: dict[str, Any]
+    revoked_clients: list[str] = Field(default_factory=list)
 
 
 class ConfigSource(Message):

@@ -33,6 +33,7 @@ _RENEW_AT: Final = 0.8
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 15.0
 _BOUND_S: Final = 5.0
+_REVOKED: Final = "kt.token.revoked."
 
 Req = TypeVar("Req", bound=Message)
 Rep = TypeVar("Rep", bound=Message)
@@ -67,6 +68,8 @@ class Bus:
         self._watched: frozenset[Reference] = frozenset()
         self._opening = asyncio.Lock()
         self._lost = asyncio.Event()
+        self.revocation = asyncio.Event()
+        """Set when a token of the org was revoked, or may have been."""
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -136,13 +139,17 @@ class Bus:
         await self._follow_token(self._client, identity.gateway)
 
     async def _follow_token(self, client: Client, gateway: GatewayIdentity) -> None:
-        """Once the token is revoked nothing may be resolved with it: ask for everything again, and be told so."""
+        """Once its own token is revoked nothing may be resolved with it: ask for everything again, and be told so."""
+        own = feed_subject(gateway.org, "token", gateway.token_id)
 
-        async def told(_message: Msg) -> None:
-            self._listener.missed()
+        async def told(message: Msg) -> None:
+            if (message.headers or {}).get("Kt-Type", "").startswith(_REVOKED):
+                self.revocation.set()
+            if message.subject == own:
+                self._listener.missed()
 
         try:
-            await client.subscribe(feed_subject(gateway.org, "token", gateway.token_id), cb=told)
+            await client.subscribe(feed_subject(gateway.org, "token", "*"), cb=told)
             await client.flush(timeout=int(_BOUND_S))
         except (NatsError, OSError, TimeoutError) as error:
             raise KtError("unreachable", f"Changes can't be followed ({type(error).__name__}).") from None
@@ -205,7 +212,7 @@ class Bus:
         await self._discard()
         await self._open()
         await self._subscribe()
-        self._listener.missed()
+        await self._on_reconnected()
 
     async def _discard(self) -> None:
         client, self._client = self._client, None
@@ -217,6 +224,7 @@ class Bus:
                 log.warning("bus.close_failed")
 
     async def _on_reconnected(self) -> None:
+        self.revocation.set()
         self._listener.missed()
 
     async def _on_closed(self) -> None:

@@ -19,6 +19,9 @@ class LinkedSystem(KeySource, ChangeFeed, Reporter, AccessSink, Protocol):
     async def client_tokens(self) -> ClientTokens:
         """Raises: KtError."""
 
+    async def token_revoked(self) -> None:
+        """Returns when a token of the org was revoked, or may have been."""
+
     async def run(self) -> None:
         """Background work, until cancelled."""
 

@@ -50,7 +50,12 @@ class System:
         reply = await self._bus.call(GATEWAY_BOOTSTRAP, "bootstrap", GatewayBootstrap())
         if not reply.client_jwks.get("keys"):
             raise KtError("unavailable", "The system has no keys for client tokens yet.", "Try again in a moment.")
-        return ClientTokens(reply.org, orjson.dumps(reply.client_jwks, option=orjson.OPT_SORT_KEYS).decode())
+        jwks = orjson.dumps(reply.client_jwks, option=orjson.OPT_SORT_KEYS).decode()
+        return ClientTokens(reply.org, jwks, tuple(reply.revoked_clients))
+
+    async def token_revoked(self) -> None:
+        await self._bus.revocation.wait()
+        self._bus.revocation.clear()
 
     async def run(self) -> None:
         """Send reports until cancelled."""

@@ -16,10 +16,12 @@ MIN_CLIENT_KEY_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class ClientTokens:
-    """EdDSA tokens (RFC 8037) of one org. ``jwks`` is the JSON text of the public keys (RFC 7517)."""
+    """EdDSA tokens (RFC 8037) of one org. ``jwks`` is the JSON text of the public keys (RFC 7517), ``revoked`` has
+    the ids (``jti``) of tokens that are not accepted any more."""
 
     org: str
     jwks: str
+    revoked: tuple[str, ...] = ()
     name = "client_token"
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+from libs.common.auth.scopes import CLIENT_ROLE
 from libs.common.direct_get import StoredMessage
 from libs.common.event_store import read_event
 from libs.common.events import MalformedEvent, RecordedEvent, UnknownEventType
@@ -49,6 +50,13 @@ SELECT org, id, expires_at, revoked_sequence FROM tokens
 WHERE revoked_sequence > %s AND revoked_sequence <= %s AND (expires_at = 0 OR expires_at > %s)
 ORDER BY revoked_sequence LIMIT %s
 """
+_REVOKED_CLIENTS: Final = """
+SELECT id FROM tokens WHERE org = %s AND role = %s AND revoked_sequence IS NOT NULL AND expires_at > %s
+ORDER BY revoked_sequence DESC LIMIT %s
+"""
+MAX_REVOKED_CLIENTS: Final = 10_000
+"""What fits into one answer, and what a gateway can look through on every request."""
+
 _DATABASE: Final = "The resolver's database"
 
 
@@ -125,6 +133,13 @@ class TokenReads:
             position=shown[-1][3] if more else max(last, after),
             more=more,
         )
+
+    async def revoked_clients(self, org: str, now: int) -> list[str]:
+        """Client tokens that have not expired at ``now``, the last revoked first."""
+        with answering(_DATABASE):
+            async with self._pool.connection() as connection:
+                wanted = (org, CLIENT_ROLE, now, MAX_REVOKED_CLIENTS)
+                return [token for (token,) in await (await connection.execute(_REVOKED_CLIENTS, wanted)).fetchall()]
 
 
 def _view(row: Sequence[Any]) -> TokenView:

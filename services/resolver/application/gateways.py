@@ -50,6 +50,11 @@ class ClientKeys(Protocol):
     async def client_jwks(self, org: str) -> dict[str, Any]: ...
 
 
+class RevokedClients(Protocol):
+    async def revoked_clients(self, org: str) -> Sequence[str]:
+        """Ids of client tokens that were revoked and have not expired. Raises: KtError ``unavailable``."""
+
+
 class GatewayLists(Protocol):
     async def gateways(self, org: str) -> list[tuple[str, list[str]]]: ...
 
@@ -63,6 +68,7 @@ class Reports(Protocol):
 class Gateways:
     current: CurrentState
     client_keys: ClientKeys
+    tokens: RevokedClients
     lists: GatewayLists
     reports: Reports
     access: AccessRecorder
@@ -72,7 +78,8 @@ class Gateways:
     async def bootstrap(self, subject: str, _request: GatewayBootstrap) -> GatewayBootstrapReply:
         """Raises: KtError ``forbidden`` when the gateway's token was revoked."""
         org = (await entitled(self.current, subject)).org
-        return GatewayBootstrapReply(org=org, client_jwks=await self.client_keys.client_jwks(org))
+        jwks, revoked = await self.client_keys.client_jwks(org), await self.tokens.revoked_clients(org)
+        return GatewayBootstrapReply(org=org, client_jwks=jwks, revoked_clients=list(revoked))
 
     async def report(self, subject: str, report: GatewayReport) -> Noted:
         """Put a gateway's report on record. Each report but a refusal names all its targets, so the last one of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -11,6 +11,9 @@ from libs.common.errors import KtError
 from libs.common.protocol.tokens import ListRevocations, ListTokens, RevocationList, TokenList, TokenView
 
 LIST_TIMEOUT_S: Final = 3.0
+CLOCK_SKEW_S: Final = 60
+"""Gateways accept a client token for up to half a minute beyond its expiry, by clocks of their own."""
+
 REVOCATIONS_TIMEOUT_S: Final = 0.8
 """Less than who asks waits: it asks several times a second, and tries again."""
 
@@ -19,6 +22,8 @@ class TokenLists(Protocol):
     async def page(self, query: ListTokens, limit: int, now: int) -> list[TokenView]: ...
 
     async def revocations(self, after: int, now: int) -> RevocationList: ...
+
+    async def revoked_clients(self, org: str, now: int) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Tokens:
     async def revocations(self, _subject: str, request: ListRevocations) -> RevocationList:
         await self._catch_up(REVOCATIONS_TIMEOUT_S)
         return await self.lists.revocations(request.after, self._now())
+
+    async def revoked_clients(self, org: str) -> Sequence[str]:
+        """Ids of client tokens that were revoked and have not expired. Raises: KtError ``unavailable``."""
+        await self._catch_up(LIST_TIMEOUT_S)
+        return await self.lists.revoked_clients(org, self._now() - CLOCK_SKEW_S)
 
     def _now(self) -> int:
         return int(self.clock.now().timestamp())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -55,6 +56,8 @@ class System:
     unreachable: bool = False
     listener: ChangeListener | None = None
     signing_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    revoked: list[str] = field(default_factory=list)
+    revocation: asyncio.Event = field(default_factory=asyncio.Event)
     _sequence: int = 0
 
     def link(self, listener: ChangeListener) -> System:
@@ -114,7 +117,15 @@ class System:
 
     async def client_tokens(self) -> ClientTokens:
         self._check()
-        return ClientTokens("default", json.dumps({"keys": [self._jwk()]}))
+        return ClientTokens("default", json.dumps({"keys": [self._jwk()]}), tuple(self.revoked))
+
+    async def token_revoked(self) -> None:
+        await self.revocation.wait()
+        self.revocation.clear()
+
+    def revoke(self, token_id: str) -> None:
+        self.revoked.append(token_id)
+        self.revocation.set()
 
     def _jwk(self) -> dict[str, str]:
         public = base64.urlsafe_b64encode(self.signing_key.public_key().public_bytes_raw()).rstrip(b"=").decode()

@@ -208,6 +208,11 @@ async def test_a_revocation_of_its_token_makes_everything_due(nats_server: NatsS
         assert listener.gaps == 0
         await command.request(event_subject(ORG, "token", TOKEN), b"{}", timeout=5)
         await eventually(lambda: listener.gaps == 1)
+        assert not bus.revocation.is_set()
+        revoked = {"Kt-Type": "kt.token.revoked.v1"}
+        await command.request(event_subject(ORG, "token", "a-client"), b"{}", timeout=5, headers=revoked)
+        await eventually(bus.revocation.is_set)
+        assert listener.gaps == 1
 
 
 async def test_after_a_restart_of_the_server_it_is_back_and_says_that_it_missed_something(

@@ -102,6 +102,24 @@ async def test_a_token_of_another_org_or_for_another_audience_is_refused(tmp_pat
     assert provider.seen == []
 
 
+async def test_a_revoked_token_stops_working_and_the_others_go_on(tmp_path: Path) -> None:
+    system, provider = System(), Provider()
+    async with with_system(tmp_path, system, provider) as gw:
+        lost, kept = (f"Bearer {system.client_token(jti=token_id)}" for token_id in ("lost", "kept"))
+        assert [(await gw.chat(authorization=token)).status for token in (lost, kept)] == [200, 200]
+
+        async def refused(token: str) -> bool:
+            return (await gw.chat(authorization=token)).code == "forbidden"
+
+        system.revoke("lost")
+        await eventually(lambda: refused(lost))
+        assert (await gw.chat(authorization=kept)).status == 200
+        system.revoke("another")
+        system.revoke("kept")
+        await eventually(lambda: refused(kept))
+        assert await refused(lost)
+
+
 async def test_a_token_stops_working_when_it_expires(tmp_path: Path) -> None:
     system, provider = System(), Provider()
     async with with_system(tmp_path, system, provider) as gw:

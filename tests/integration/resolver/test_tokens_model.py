@@ -123,6 +123,22 @@ async def test_revocations_are_told_once_and_those_of_expired_tokens_not_at_all(
         assert await world.revoked() == (["acme/t1", "other/elsewhere"], last, False)
 
 
+async def test_gateways_are_told_the_revoked_client_tokens_of_their_org(nats_server: Bus, postgres: Database) -> None:
+    now = int(NOW.timestamp())
+    async with running(nats_server, postgres) as world:
+        for token_id, role, expires in (
+            ("of-a-machine", "machine", LATER),
+            ("expired", "client", BEFORE),
+            ("just-expired", "client", now - 20),
+            ("lost", "client", LATER),
+        ):
+            issued = await world.issue(token_id, "app", role, expires=expires)
+            await world.append(TokenRevoked(role, "app", expires), token_id, expected=issued)
+        await world.issue("good", "app", "client")
+        assert await world.tokens.revoked_clients("acme") == ["lost", "just-expired"]
+        assert await world.tokens.revoked_clients("other") == []
+
+
 async def test_many_revocations_come_in_parts(
     nats_server: Bus, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,14 +223,6 @@ def test_tokens_are_listed_page_by_page_with_the_conditions_given(kt: Kt, api: F
     assert kt("token", "list", "-o", "json").json == {"items": [KNOWN], "next_cursor": None}
 
 
-def test_of_a_client_s_token_it_is_said_that_gateways_go_on_accepting_it(kt: Kt, api: FakeApi) -> None:
-    of_a_client = {**REVOKED, "role": "client"}
-    api.on("POST", "/v1/tokens/revoke", Reply(200, {"items": [of_a_client], "more": False}))
-    ended = kt("token", "revoke", "t-1")
-    assert "until it expires" in ended.err
-    assert ended.out == "revoked client token of ci, id t-1\n"
-
-
 def test_a_token_is_revoked_by_id(kt: Kt, api: FakeApi) -> None:
     api.on("POST", "/v1/tokens/revoke", Reply(200, {"items": [REVOKED], "more": False}))
     ended = kt("token", "revoke", "t-1")

@@ -391,6 +391,9 @@ async def test_client_keys_are_replaced_when_they_change_and_kept_while_nobody_a
                 raise KtError("unreachable", "No.")
             return answer
 
+        async def token_revoked(self) -> None:
+            await asyncio.Event().wait()
+
     following = asyncio.create_task(follow_client_keys(Source([old, None, old, new]), made, old))
     async with asyncio.timeout(5):
         await made.changed_auth.wait()

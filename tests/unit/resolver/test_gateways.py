@@ -30,7 +30,7 @@ class World:
         self.enrolled = enrolled
         self.stored: list[tuple[str, bytes]] = []
         self.revoked: set[str] = set()
-        self.gateways_use_case = Gateways(self, self, self, self, self, self, Uuid7Factory())
+        self.gateways_use_case = Gateways(self, self, self, self, self, self, self, Uuid7Factory())
 
     def now(self) -> datetime:
         return datetime(2026, 11, 23, tzinfo=UTC)
@@ -42,6 +42,9 @@ class World:
         self, gateway: GatewayIdentity, references: Sequence[str]
     ) -> tuple[tuple[str, ...] | None, Mapping[str, Known]]:
         return None if gateway.token_id in self.revoked else ("*",), {}
+
+    async def revoked_clients(self, org: str) -> list[str]:
+        return [f"lost-in-{org}"]
 
     async def client_jwks(self, org: str) -> dict[str, Any]:
         return {"keys": [org]}
@@ -94,7 +97,7 @@ async def test_with_a_revoked_token_nothing_is_reported_and_nothing_begun() -> N
         assert refused.value.code == "forbidden"
     assert not world.stored
     reply = await world.gateways_use_case.bootstrap("kt.gw.v1.acme.gw.t2.bootstrap", GatewayBootstrap())
-    assert reply.client_jwks == {"keys": ["acme"]}
+    assert (reply.client_jwks, reply.revoked_clients) == ({"keys": ["acme"]}, ["lost-in-acme"])
 
 
 async def test_a_refused_reload_does_not_hide_what_is_served() -> None:

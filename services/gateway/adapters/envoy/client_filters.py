@@ -27,7 +27,7 @@ def client_filters(auth: ClientAuth) -> dict[str, Json]:
     """Filter name → typed extension config."""
     match auth:
         case ClientTokens():
-            filters = {CLIENT_AUTH_FILTER: _jwt(auth), CLIENT_ORG_FILTER: _only_org(auth.org)}
+            filters = {CLIENT_AUTH_FILTER: _jwt(auth), CLIENT_ORG_FILTER: _of_org(auth)}
         case ClientKey():
             filters = {CLIENT_AUTH_FILTER: _api_key(auth), CLIENT_ORG_FILTER: _pass()}
         case Anonymous():
@@ -59,17 +59,23 @@ def _jwt(auth: ClientTokens) -> Json:
     }
 
 
-def _only_org(org: str) -> Json:
-    claim = {
-        "filter": _METADATA,
-        "path": [{"key": _CLAIMS}, {"key": "org"}],
-        "value": {"string_match": {"exact": org}},
-    }
-    policy = {
-        "permissions": [{"any": True}],
-        "principals": [{"sourced_metadata": {"metadata_matcher": claim, "metadata_source": "DYNAMIC"}}],
-    }
+def _of_org(auth: ClientTokens) -> Json:
+    """Tokens of the gateway's org, but the revoked ones."""
+    principal = _claim("org", auth.org)
+    if auth.revoked:
+        revoked = {"or_ids": {"ids": [_claim("jti", token_id) for token_id in auth.revoked]}}
+        principal = {"and_ids": {"ids": [principal, {"not_id": revoked}]}}
+    policy = {"permissions": [{"any": True}], "principals": [principal]}
     return {"@type": TYPE + RBAC_FILTER, "rules": {"action": "ALLOW", "policies": {"same-org": policy}}}
+
+
+def _claim(name: str, value: str) -> Json:
+    matcher = {
+        "filter": _METADATA,
+        "path": [{"key": _CLAIMS}, {"key": name}],
+        "value": {"string_match": {"exact": value}},
+    }
+    return {"sourced_metadata": {"metadata_matcher": matcher, "metadata_source": "DYNAMIC"}}
 
 
 def _api_key(auth: ClientKey) -> Json:
