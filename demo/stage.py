@@ -39,7 +39,7 @@ class Answer:
 def call(method: str, url: str, token: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
     """One HTTP request on loopback, as curl would send it."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
         sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **(headers or {})}
         target = parts.path + (f"?{parts.query}" if parts.query else "")

@@ -49,7 +49,7 @@ def tapped(identities: Path, url: str) -> Iterator[Tap]:
     thread = threading.Thread(target=lambda: asyncio.run(listen()))
     thread.start()
     try:
-        if not ready.wait(10):
+        if not ready.wait(60):
             raise TimeoutError("the tap did not connect")
         yield tap
     finally:

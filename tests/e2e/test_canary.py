@@ -307,8 +307,8 @@ def webhook_requests(system: System, canaries: Canaries, witness: Witness) -> No
     }
     for path, (method, target, document) in bad.items():
         assert witness.heard(system.http(method, target, document)).status == 422, path
-    told = "config_variable/TOLD"
-    assert system.create("TOLD", canaries.new("value that receivers are told of")).status == 201
+    told = "config_variable/WEBHOOK_TOLD"
+    assert system.create("WEBHOOK_TOLD", canaries.new("value that receivers are told of")).status == 201
     eventually(lambda: receiver.first("kt.config_variable.created.v1", told) is not None, "it is told", 30)
     for target in (WEBHOOKS, webhook, f"{webhook}/deliveries"):
         assert witness.heard(system.http("GET", target)).status == 200

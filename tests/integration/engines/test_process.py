@@ -18,7 +18,7 @@ def python(tmp_path: Path, script: str) -> Command:
 
 
 async def ended(process: Process) -> int | None:
-    assert await process.exited(10.0)
+    assert await process.exited(30.0)
     return process.exit_status
 
 
@@ -57,7 +57,7 @@ async def test_a_child_sees_only_the_environment_it_is_given(tmp_path: Path, mon
 async def test_an_end_before_readiness_is_told_with_the_last_lines(tmp_path: Path) -> None:
     process = Process.start(python(tmp_path, "print('first'); print('the reason'); raise SystemExit(3)"))
     with pytest.raises(KtError, match="ended with status 3") as failed:
-        await process.until(lambda: False, within=10.0)
+        await process.until(lambda: False, within=30.0)
     assert "the reason" in failed.value.hint
 
 
@@ -78,7 +78,7 @@ async def test_an_end_is_noticed_without_pidfd_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "pidfd_open", not_here)
     process = Process.start(python(tmp_path, "import time; time.sleep(60)"))
     assert not await process.exited(0.05)
-    waiting = asyncio.create_task(process.exited(10.0))
+    waiting = asyncio.create_task(process.exited(30.0))
     process.signal(signal.SIGKILL)
     assert await waiting
     assert process.exit_status == -signal.SIGKILL
