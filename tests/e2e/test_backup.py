@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -11,13 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from demo.stage import Stage, eventually
+from libs.common.errors import Exit
+from libs.common.stream_reader import stream_range
+from libs.engines.permissions import PROVISIONER
 from tests.e2e.conftest import System, running
 from tests.e2e.secrets_search import Search
 from tests.e2e.test_crash import Burst
 from tests.e2e.test_interrupted_restore import interrupted
+from tests.engines import PostgresEngine, running_nats, running_postgres
 from tests.unit.backup.independent_reader import is_marked, read_secret
 
 VARIABLES = "/v1/config-variables"
@@ -170,3 +176,31 @@ def test_a_backup_that_was_killed_is_not_there_and_hinders_nothing(
     assert not target.exists()
     system.kt("backup", "create", str(target))
     system.kt("backup", "verify", str(target))
+
+
+def test_empty_engines_that_run_elsewhere_are_filled_once(
+    saved: tuple[System, Path, list[str]], tmp_path: Path
+) -> None:
+    archive = saved[1]
+    with running_postgres(tmp_path / "postgres") as postgres:
+        asyncio.run(filled(archive, postgres, tmp_path))
+
+
+async def filled(archive: Path, postgres: PostgresEngine, folder: Path) -> None:
+    async with running_nats(folder / "nats") as bus:
+        settings = {
+            "KEEPTRUSTS_NATS_URL": bus.url,
+            "KEEPTRUSTS_NATS_CREDS": str(bus.creds(PROVISIONER)),
+            "KEEPTRUSTS_POSTGRES_ADMIN_DSN": postgres.admin_dsn,
+        }
+        stage = Stage(folder / "none", settings)
+        words = ("backup", "restore", str(archive), "--into-engines", str(postgres.passwords), "--output", "json")
+        manifest = json.loads(await asyncio.to_thread(stage.kt, *words))
+        client = await bus.connect("audit")
+        for stream in manifest["streams"]:
+            expected = stream["first_sequence"], stream["last_sequence"]
+            assert await stream_range(client, stream["name"]) == expected
+        with psycopg.connect(postgres.dsns["keys"]) as connection:
+            values = connection.execute("SELECT count(*) FROM keys.sealed_values").fetchone()
+        assert values == (manifest["sealed_store"]["values"],)
+        await asyncio.to_thread(stage.kt, *words, code=Exit.CONFLICT)
