@@ -97,7 +97,7 @@ def history(system: System) -> str:
         assert system.http("POST", f"{VARIABLES}/{name}/rotate", {"value": value_of(name, 2)}).status == 200
     token = {"name": "REPOSITORY", "value": value_of("REPOSITORY", 1)}
     assert system.http("POST", TOKENS, token).status == 201
-    webhook = {"url": "https://hooks.example.com/kt", "event_types": ["kt.gateway.enrolled.v1"]}
+    webhook = {"url": "https://hooks.example.com/kt", "event_types": ["kt.git_token.updated.v1"]}
     answer = system.http("POST", WEBHOOKS, webhook)
     assert answer.status == 201, answer.body
     assert resolved(system, "GONE") == (200, value_of("GONE", 2))
