@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.events import Actor, Metadata, Origin, Resource
-from libs.common.events.audit import AuditRead, OperationDenied
+from libs.common.events.audit import AuditRead, AuditRepaired, OperationDenied, Repair
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -166,6 +166,10 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     ),
     (
         AuditRead("list", "category=secret_management AND resource=OPENAI_API_KEY", continued=False),
+        Resource("audit_log", "default"),
+    ),
+    (
+        AuditRepaired("KT_EVENTS", (Repair("row_changed", 17, 17, "repaired"),)),
         Resource("audit_log", "default"),
     ),
     (

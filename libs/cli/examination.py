@@ -18,6 +18,7 @@ from libs.cli.older_rows import older_rows
 from libs.cli.running import home_at, signing_keys_line
 from libs.cli.session import Session
 from libs.cli.terminal import clean, styled
+from libs.cli.verifying import STREAMS
 from libs.common.errors import Exit, KtError
 from libs.engines import control, nats_server, postgres_server
 from libs.engines.home import MASTER_KEY, Home
@@ -30,6 +31,7 @@ _STYLES: Final = {OK: "green", NOTE: "yellow", WRONG: "red"}
 _GIB: Final = 1024**3
 _LITTLE_SPACE: Final = 2 * _GIB
 _NO_SPACE: Final = _GIB // 4
+_BEHIND_ANY: Final = str(2**53 - 1)
 _OLDEST_PYTHON: Final = (3, 11)
 
 
@@ -173,6 +175,7 @@ def _api(session: Session) -> Iterator[Finding]:
         yield Finding("token", OK, "accepted")
         yield from _older_rows(client)
         yield from _keys(client)
+        yield from _audit_log(client)
 
 
 def _signing_keys(found: Any) -> Iterator[Finding]:
@@ -183,6 +186,22 @@ def _signing_keys(found: Any) -> Iterator[Finding]:
         yield Finding("JWT keys", WRONG, str(found["refused"].get("detail", "")), fix)
     else:
         yield Finding("JWT keys", OK, signing_keys_line(found))
+
+
+def _audit_log(client: HttpClient) -> Iterator[Finding]:
+    """Whether both streams are being put on record; nothing is read of them."""
+    for stream in STREAMS:
+        try:
+            found = client.get("/v1/events/verification", {"stream": stream, "first": _BEHIND_ANY, "count": "1"})
+        except KtError as error:
+            if error.code not in {"not_found", "forbidden"}:
+                yield Finding("audit log", WRONG, f"{stream}: {error.detail}", error.hint)
+            return
+        if found.document["halted"]:
+            fix = "`kt events verify` says what was damaged."
+            yield Finding("audit log", WRONG, f"{stream} is not put on record: {found.document['halted']}", fix)
+            return
+    yield Finding("audit log", OK, "both streams are put on record")
 
 
 def _older_rows(client: HttpClient) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import base64
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import orjson
@@ -98,6 +99,22 @@ class DirectReader:
             raise _unreadable() from None
         return found
 
+    async def between(self, subject: str, first: int, last: int) -> list[StoredMessage]:
+        """The messages of a subject, which may hold wildcards, from ``first`` to ``last``, with their times. What is
+        missing or can't be read is left out."""
+        found: list[StoredMessage] = []
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._replies() as (inbox, queue):
+                ensure_connected(self._nc)
+                pending, after = 1, first - 1
+                while pending and after < last:
+                    query = {"batch": min(_BATCH, last - after), "seq": after + 1, "next_by_subj": subject}
+                    await self._nc.publish(self._api, orjson.dumps(query), reply=inbox)
+                    pending, after = await self._page(queue, found, after)
+        except (NatsError, TimeoutError):
+            raise _unreadable() from None
+        return [message for message in found if message.sequence <= last]
+
     async def _held(self, subject: str, after: int) -> list[StoredMessage]:
         """What the replica that answers holds; it may be behind, but leaves nothing out in between."""
         ensure_connected(self._nc)
@@ -150,7 +167,14 @@ class DirectReader:
 
 def _stored(message: Msg) -> StoredMessage:
     headers = message.headers or {}
-    return StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data)
+    time_ns = nanoseconds(headers["Nats-Time-Stamp"])
+    return StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data, time_ns)
+
+
+def nanoseconds(text: str) -> int:
+    """Unix nanoseconds of a time in RFC 3339 with up to nine decimals, as the server writes it."""
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
 
 
 def _unreadable() -> KtError:

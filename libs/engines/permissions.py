@@ -98,6 +98,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.audit.v1.checkpoint_keys",
                 "kt.audit.v1.prove",
                 "kt.audit.v1.consistency",
+                "kt.audit.v1.examine",
                 "kt.health.v1.*",
             ),
         ),

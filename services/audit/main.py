@@ -18,17 +18,21 @@ from libs.common.messaging.bulk import bulk_connection
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
-from libs.common.protocol.audit import CHECKPOINT, CHECKPOINT_KEYS, CONSISTENCY, LIST, PROVE
+from libs.common.protocol.audit import CHECKPOINT, CHECKPOINT_KEYS, CONSISTENCY, EXAMINE, LIST, PROVE
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
 from services.audit.adapters.entry_finder import PostgresEntryFinder
+from services.audit.adapters.evidence import EvidenceReader
+from services.audit.adapters.examiner import StreamExaminer
 from services.audit.adapters.key_service import BusSigner
+from services.audit.adapters.recording import Recording
 from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, PostgresTrees
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.tree import StreamTree
 from services.audit.application.checkpointing import Checkpointing
+from services.audit.application.examining import Examining
 from services.audit.application.list_events import ListEventsHandler
 from services.audit.application.proving import Proving
 from services.audit.domain.checkpoint import Schedule
@@ -63,11 +67,17 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         open_pool(settings.postgres_dsn, "audit", POOL_SIZE) as pool,
     ):
         runners = {stream: runner_of(nc, pool, stream) for stream in SUBJECTS}
-        service.background.extend((*(runner.run for runner in runners.values()), guard.until_lost))
+        recording = Recording(runners)
+        service.background.extend((recording.run, guard.until_lost))
         service.positions = lambda: {projection_name(stream): runner.position for stream, runner in runners.items()}
         freshness = StreamFreshness(service.nc, runners)
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), freshness))
         serve_proofs(service, settings, pool, freshness)
+        examiners = {
+            stream: StreamExaminer(pool, EvidenceReader(service.nc, pool, stream, subject), stream)
+            for stream, subject in SUBJECTS.items()
+        }
+        service.rpc.serve(EXAMINE, Examining(examiners, recording.halted).examine)
         yield
 
 

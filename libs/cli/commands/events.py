@@ -11,6 +11,7 @@ import click
 
 from libs.cli.base import KtGroup, pass_session
 from libs.cli.client import HttpClient
+from libs.cli.commands.proofs import checkpoint, keys, prove, repair, verify
 from libs.cli.discovery import connect
 from libs.cli.documents import json_page, print_json_line
 from libs.cli.requests import pages
@@ -175,3 +176,7 @@ def _adopted(data: Mapping[str, Any]) -> object:
 
 def _named(thing: Mapping[str, Any]) -> str:
     return f"{thing.get('type', '')}/{thing.get('id', '')}"
+
+
+for _command in (keys, checkpoint, prove, verify, repair):
+    events.add_command(_command)

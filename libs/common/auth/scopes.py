@@ -11,6 +11,7 @@ GIT_TOKENS_READ: Final = "git_tokens:read"
 GIT_TOKENS_WRITE: Final = "git_tokens:write"
 SECRETS_RESOLVE: Final = "secrets:resolve"
 EVENTS_READ: Final = "events:read"
+EVENTS_REPAIR: Final = "events:repair"
 GATEWAYS_READ: Final = "gateways:read"
 GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
@@ -30,6 +31,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GIT_TOKENS_READ,
             GIT_TOKENS_WRITE,
             EVENTS_READ,
+            EVENTS_REPAIR,
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
             GATEWAYS_CONNECT,

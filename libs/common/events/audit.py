@@ -12,13 +12,33 @@ from libs.common.events.registry import REGISTRY
 class AuditRead:
     """Somebody read the log: once for a query, however many pages it has, and again each hour that it goes on.
 
-    ``operation``: list, follow, or prove, for which ``filter`` names the event by id or position. A value in
-    ``filter`` that may be a key stands there as ``(withheld)``. ``continued``: the query is on record before.
+    ``operation``: list, follow, prove, for which ``filter`` names the event by id or position, or verify, for which
+    it names the stream. A value in ``filter`` that may be a key stands there as ``(withheld)``. ``continued``: the
+    query is on record before.
     """
 
     operation: str
     filter: str
     continued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """``kind`` of damage from sequence ``first`` to ``last``; ``outcome`` says whether it was restored."""
+
+    kind: str
+    first: int
+    last: int
+    outcome: str
+
+
+@REGISTRY.event("kt.audit.repaired.v1", action="repair", category="audit", access=True)
+@dataclass(frozen=True, slots=True)
+class AuditRepaired:
+    """Damage of the log's copy of ``stream`` was restored as the proofs say, or could not be."""
+
+    stream: str
+    findings: tuple[Repair, ...]
 
 
 @REGISTRY.event("kt.operation.denied.v1", action="deny", category="access_management", failure=True, access=True)
@@ -38,4 +58,4 @@ class OperationDenied:
     last_at: str
 
 
-AuditEvent = AuditRead | OperationDenied
+AuditEvent = AuditRead | AuditRepaired | OperationDenied

@@ -121,6 +121,52 @@ class Consistency(Message):
     proof: list[Binary]
 
 
+class Examine(Message):
+    """Compare rows, messages and leaves from the sequence ``first`` on, ``count`` of them at most.
+
+    With ``repair``, what is damaged of the log is restored where the proofs say what belongs there.
+    """
+
+    stream: str = Field(pattern=STREAM_PATTERN)
+    first: int = Field(ge=1, le=2**53 - 1)
+    count: int = Field(default=4096, ge=1, le=4096)
+    repair: bool = False
+
+
+class FindingView(Message):
+    """``kind`` from ``first`` to ``last``; ``of`` is the sequence whose entry stands there instead, 0 if none.
+
+    ``outcome`` says, after a repair, what came of it: ``repaired``, or why not.
+    """
+
+    kind: str
+    side: str
+    first: int
+    last: int
+    of: int = 0
+    outcome: str = ""
+
+
+class Examination(Message):
+    """What was compared, up to ``last``, in a log of ``size`` entries; ``last`` is 0 behind its end.
+
+    ``hashes`` are the perfect subtrees over the leaf hashes of the entries, from ``first`` to ``last`` (none of them
+    beyond ``size``), made from the rows where they are kept. The stream holds ``stream_first`` to ``stream_last``.
+    ``halted`` says why nothing is put on record any more, if so.
+    """
+
+    stream: str
+    first: int
+    last: int
+    size: int
+    minimum: int
+    stream_first: int
+    stream_last: int
+    hashes: list[Binary]
+    findings: list[FindingView]
+    halted: str = ""
+
+
 LIST = Endpoint("kt.audit.v1.list", "audit", ListEvents, EventPage, "A page of the audit log")
 CHECKPOINT = Endpoint("kt.audit.v1.checkpoint", "audit", GetCheckpoint, CheckpointView, "A signed state of the log")
 CHECKPOINT_KEYS = Endpoint(
@@ -129,4 +175,7 @@ CHECKPOINT_KEYS = Endpoint(
 PROVE = Endpoint("kt.audit.v1.prove", "audit", Prove, Proof, "One entry with the proof that it is in the log")
 CONSISTENCY = Endpoint(
     "kt.audit.v1.consistency", "audit", GetConsistency, Consistency, "That a state of the log continues an older one"
+)
+EXAMINE = Endpoint(
+    "kt.audit.v1.examine", "audit", Examine, Examination, "Compare a part of the log with the stream and the tree"
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from libs.common.clock import Clock, rfc3339
 from libs.common.events import Metadata, Resource, encode
-from libs.common.events.audit import AuditRead
+from libs.common.events.audit import AuditRead, AuditRepaired, Repair
 from libs.common.ids import IdFactory
 from libs.common.names import looks_like_secret
 from libs.common.subjects import access_subject
@@ -37,6 +38,11 @@ class AuditReads:
         self._ids = ids
         self._recorded: OrderedDict[tuple[str, ...], datetime] = OrderedDict()
 
+    async def repaired(self, call: Call, stream: str, findings: Sequence[Repair]) -> None:
+        """Raises: KtError ``unavailable`` or ``overloaded``."""
+        event = AuditRepaired(stream, tuple(findings))
+        await self._record(call, event, "repairs", self._clock.now())
+
     async def note(self, call: Call, operation: str, filter_: str, *, begins: bool) -> None:
         """Put on record that ``call`` read what the filter finds. To be called before anything is handed out.
 
@@ -51,14 +57,17 @@ class AuditReads:
         if not begins and before is not None and now - before < VALID_FOR:
             return
         event = AuditRead(operation, shown(filter_), continued=not begins)
-        caller = call.caller()
-        metadata = Metadata(self._ids.new(), rfc3339(now), call.org, SOURCE, caller.actor, caller.origin)
-        _, body = encode(event, Resource(RESOURCE, call.org), metadata)
-        await self._access.record([(access_subject(call.org, RESOURCE, "reads"), body)])
+        await self._record(call, event, "reads", now)
         self._recorded[query] = now
         self._recorded.move_to_end(query)
         if len(self._recorded) > MAX_REMEMBERED:
             self._recorded.popitem(last=False)
+
+    async def _record(self, call: Call, event: AuditRead | AuditRepaired, name: str, now: datetime) -> None:
+        caller = call.caller()
+        metadata = Metadata(self._ids.new(), rfc3339(now), call.org, SOURCE, caller.actor, caller.origin)
+        _, body = encode(event, Resource(RESOURCE, call.org), metadata)
+        await self._access.record([(access_subject(call.org, RESOURCE, name), body)])
 
 
 def shown(filter_: str) -> str:

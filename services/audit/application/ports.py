@@ -10,6 +10,7 @@ from typing import Protocol
 from libs.common.protocol.keys import CheckpointKeysReply, SignCheckpointReply
 from libs.common.transparency.merkle import Range
 from services.audit.domain.checkpoint import SignedCheckpoint
+from services.audit.domain.examination import Finding, Seen
 from services.audit.domain.filter import Filter
 from services.audit.domain.page import EntryKey, ListedEntry, Positions
 
@@ -114,3 +115,22 @@ class Signer(Protocol):
         """
 
     async def keys(self) -> CheckpointKeysReply: ...
+
+
+class Examiner(Protocol):
+    """Compares one stream with the log and the tree."""
+
+    async def examine(self, first: int, count: int, *, repair: bool) -> Examined:
+        """
+        Raises:
+            KtError: ``unavailable``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """``findings`` with what came of each; ``hashes`` as in :class:`libs.common.protocol.audit.Examination`."""
+
+    seen: Seen
+    findings: Sequence[tuple[Finding, str]]
+    hashes: Sequence[bytes]

@@ -16,7 +16,7 @@ import pytest
 
 from libs.common.errors import KtError
 from libs.common.messaging.rpc import RpcClient
-from libs.common.protocol.audit import LIST, ListEvents
+from libs.common.protocol.audit import EXAMINE, LIST, Examine, ListEvents
 from libs.common.service import HealthRequest, health_endpoint
 from libs.common.subjects import ACCESS, EVENTS
 from tests.engines import Bus, Database, eventually
@@ -138,12 +138,24 @@ async def _rows(log: Log) -> int:
     return int((await log.rows("SELECT count(*) FROM entries"))[0][0])
 
 
-async def test_a_damaged_stream_stops_it_with_a_reason(nats_server: Bus, postgres: Database) -> None:
+async def test_a_damaged_stream_is_told_and_put_on_record_again_once_it_is_whole(
+    nats_server: Bus, postgres: Database
+) -> None:
     async with open_log(nats_server, postgres) as log, service(nats_server, postgres) as audit:
         await log.append("A")
         await log.project()
         await log.rows("UPDATE checkpoints SET sequence = 2 WHERE projection = 'audit/KT_EVENTS'")
-        process = await audit.start()
-        _, said = await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode == 1
-        assert b"KT_EVENTS ends at 1" in said.splitlines()[-1]
+        await audit.start()
+
+        async def halted() -> str:
+            try:
+                return (await audit.client.call(EXAMINE, Examine(stream=EVENTS, first=1), timeout_s=2)).halted
+            except KtError:
+                return ""
+
+        await eventually(halted)
+        assert "KT_EVENTS ends at 1" in await halted()
+        await log.rows("UPDATE checkpoints SET sequence = 1 WHERE projection = 'audit/KT_EVENTS'")
+        await log.append("A")
+        await audit.reached({"audit/KT_EVENTS": 2, "audit/KT_ACCESS": 0})
+        assert await audit.stop(signal.SIGTERM) == 0

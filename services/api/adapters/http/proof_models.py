@@ -166,6 +166,88 @@ class ConsistencyProof(BaseModel):
         )
 
 
+class ExaminationQuery(BaseModel):
+    """``count`` sequences of the stream from ``first`` on."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"stream": "KT_EVENTS", "first": 1, "count": 4096}]}
+    )
+
+    stream: Stream
+    first: Annotated[int, Field(ge=1, le=2**53 - 1)] = 1
+    count: Annotated[int, Field(ge=1, le=4096)] = 4096
+
+
+class Finding(BaseModel):
+    """``kind`` of damage from ``first`` to ``last`` on one ``side``: log, stream or tree.
+
+    ``of`` is the sequence whose entry stands there instead, 0 if none. ``outcome``, after a repair: ``repaired``, or
+    why not.
+    """
+
+    kind: str
+    side: str
+    first: int
+    last: int
+    of: int
+    outcome: str
+
+
+class Examination(BaseModel):
+    """What was compared, up to ``last``, in a log of ``size`` entries; ``last`` is 0 behind its end.
+
+    ``hashes`` (base64) are the perfect subtrees (RFC 6962) over the entries from ``first`` to ``last``. The stream
+    holds ``stream_first`` to ``stream_last``. ``halted`` says why nothing is put on record any more, if so.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "stream": "KT_EVENTS",
+                    "first": 1,
+                    "last": 52,
+                    "size": 52,
+                    "minimum": 0,
+                    "stream_first": 1,
+                    "stream_last": 52,
+                    "hashes": [_ROOT],
+                    "findings": [
+                        {"kind": "row_changed", "side": "log", "first": 17, "last": 17, "of": 0, "outcome": ""}
+                    ],
+                    "halted": "",
+                }
+            ]
+        }
+    )
+
+    stream: str
+    first: int
+    last: int
+    size: int
+    minimum: int
+    stream_first: int
+    stream_last: int
+    hashes: list[str]
+    findings: list[Finding]
+    halted: str
+
+    @classmethod
+    def of(cls, found: audit.Examination) -> Examination:
+        return cls(
+            stream=found.stream,
+            first=found.first,
+            last=found.last,
+            size=found.size,
+            minimum=found.minimum,
+            stream_first=found.stream_first,
+            stream_last=found.stream_last,
+            hashes=_all_base64(found.hashes),
+            findings=[Finding(**finding.model_dump()) for finding in found.findings],
+            halted=found.halted,
+        )
+
+
 def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 

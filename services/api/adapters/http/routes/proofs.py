@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from libs.common.auth.scopes import EVENTS_READ
-from services.api.adapters.http.contract import needs
+from libs.common.auth.scopes import EVENTS_READ, EVENTS_REPAIR
+from services.api.adapters.http.contract import BODY, needs
 from services.api.adapters.http.dependencies import Asked
 from services.api.adapters.http.proof_models import (
     Checkpoint,
@@ -16,6 +16,8 @@ from services.api.adapters.http.proof_models import (
     ConsistencyProof,
     ConsistencyQuery,
     EventProof,
+    Examination,
+    ExaminationQuery,
 )
 from services.api.adapters.http.responses import respond
 from services.api.adapters.http.route import ApiRoute
@@ -51,6 +53,18 @@ async def get_consistency(query: Annotated[ConsistencyQuery, Query()], ask: Aske
     """Proof that the log at one size continues the log at a smaller one."""
     found = await ask.door.proofs.consistency(query.stream, query.old, query.new)
     return respond(ConsistencyProof.of(found))
+
+
+@router.get("/verification", response_model=Examination, **needs(EVENTS_READ, "invalid_request"))
+async def get_verification(query: Annotated[ExaminationQuery, Query()], ask: Asked) -> Response:
+    """A part of the log compared with the stream and the tree: what is wrong, and what it hashes to."""
+    return respond(Examination.of(await ask.door.proofs.verify(ask.call, query.stream, query.first, query.count)))
+
+
+@router.post("/repairs", response_model=Examination, **needs(EVENTS_REPAIR, *BODY))
+async def repair_events(body: ExaminationQuery, ask: Asked) -> Response:
+    """Restore what is damaged of a part of the log, where the proofs say what belongs there; on record."""
+    return respond(Examination.of(await ask.door.proofs.repair(ask.call, body.stream, body.first, body.count)))
 
 
 @router.get(
