@@ -35,7 +35,11 @@ def keys_from(texts: Iterable[str]) -> list[VerifierKey]:
         lines = [text] if _is_key(text) else content(Path(text)).decode("utf-8", "replace").splitlines()
         keys.extend(_key(line, text) for line in map(str.strip, lines) if line and not line.startswith("#"))
     if not keys:
-        raise KtError("usage", "No public key was given.", "`kt events keys` prints them; keep them elsewhere.")
+        raise KtError(
+            "usage",
+            "No public key was given.",
+            "Give the file that you kept, `--key keys.txt`; `kt events keys` printed it.",
+        )
     return keys
 
 

@@ -49,7 +49,11 @@ class Checkpointing:
         if newest is None or newest.size <= size < await self._trees.size(stream):
             newest = await self._sign(stream, at_least=size + 1)
         if newest is None:
-            raise KtError("not_found", f"The log of {stream} has no entries yet, so there is nothing to sign.")
+            raise KtError(
+                "not_found",
+                f"The log of {stream} has no entries yet, so there is nothing to sign.",
+                "It has one after something happened; reading the log is an entry of KT_ACCESS.",
+            )
         return newest
 
     async def _keep_signed(self, stream: str) -> None:
