@@ -6,6 +6,15 @@ from typing import Final
 
 from libs.common.events import Actor, Metadata, Origin, Resource
 from libs.common.events.audit import AuditRead, AuditRepaired, OperationDenied, Repair
+from libs.common.events.audit_log import (
+    HoldAdded,
+    HoldRemoved,
+    LogRebuilt,
+    ReproducedTree,
+    RetentionApplied,
+    RetentionSet,
+    RetiredRange,
+)
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -22,6 +31,7 @@ from libs.common.events.config_variable import (
 )
 from libs.common.events.encryption_key import DeepRotationCompleted, DeepRotationStarted, EncryptionKeyRotated
 from libs.common.events.gateway import (
+    GatewayAuditPolicyApplied,
     GatewayConfigLoaded,
     GatewayConfigReloaded,
     GatewayConfigSourceApplied,
@@ -92,6 +102,8 @@ def _git_token(version: int = 0) -> Resource:
     return Resource("git_token", "CONFIG_REPO", version)
 
 
+_LOG = Resource("audit_log", "log")
+_RETIRED = RetiredRange("KT_ACCESS", 1, 48_211, 48_211, 1_204_455, "7e" * 32)
 _GATEWAY = Resource("gateway", "keeptrusts-proxy")
 _EPOCH = "01936c2f-7c00-7a3e-8b1a-2f6d5e4c3b2a"
 _FIRST_AT, _LAST_AT = "2026-11-23T07:39:00.000000Z", "2026-11-23T07:39:03.192164Z"
@@ -136,6 +148,7 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     (GatewayReloadRefused(_CONFIG_DIGEST, "unresolved"), _GATEWAY),
     (GatewayConfigSourceApplied(*_SOURCE, _CONFIG_DIGEST), _GATEWAY),
     (GatewayConfigSourceRefused(*_SOURCE, "invalid_config"), _GATEWAY),
+    (GatewayAuditPolicyApplied("5c" * 32, 730, log_all_access=True), _GATEWAY),
     (GatewayVersionAdopted(_CONFIG_DIGEST, 0, 1, _TARGETS), _GATEWAY),
     (
         GatewayAccessLogStarted(_EPOCH, 1, "all", "01936c2e-1a00-7d4f-8c2b-3f7e6d5c4b3a", previous_ended=True),
@@ -187,6 +200,11 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
         SigningKeysChanged(("2026a", "2026b"), "2026b", added=("2026b",), removed=("2025b",)),
         Resource("signing_keys", "jwt"),
     ),
+    (RetentionSet(730), _LOG),
+    (HoldAdded("case-17", "2026-01-01T00:00:00.000000Z", "2026-04-01T00:00:00.000000Z", "Inquiry 17"), _LOG),
+    (HoldRemoved("case-17", "Inquiry 17 is closed"), _LOG),
+    (RetentionApplied("2025-11", 366, (_RETIRED,), "5c" * 32), _LOG),
+    (LogRebuilt("admin/alice", 48_213, (ReproducedTree("KT_EVENTS", 1201, "c5" * 32),)), _LOG),
     (
         EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),
         Resource("encryption_key", "mk-fedcba9876543210"),

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from libs.cli.client import HttpClient
-from libs.cli.progress import Progress
-from libs.cli.terminal import clean
+from libs.cli.progress import Progress, position
 from libs.common.errors import KtError
 
 ROTATIONS: Final = "/v1/encryption-keys/deep-rotations"
@@ -17,7 +16,6 @@ FASTEST_SECONDS: Final = 0.2
 SLOWEST_SECONDS: Final = 2.0
 GIVE_UP_SECONDS: Final = 120.0
 _PASSING: Final = frozenset({"unreachable", "unavailable", "overloaded"})
-_BAR: Final = 24
 _VARIABLE: Final = "KEEPTRUSTS_SECRET_ENCRYPTION_KEY"
 
 
@@ -87,7 +85,8 @@ def follow(
             tenth = 10 * int(found["rewrapped"]) // max(1, int(found["data_keys"]))
             if sys.stderr.isatty() or tenth != told:
                 told = tenth
-                progress.step(_position(found, time.monotonic() - began, done_then))
+                done, total = int(found["rewrapped"]), int(found["data_keys"])
+                progress.step(position(done, total, "data keys", time.monotonic() - began, done_then))
             sleep(pause)
             try:
                 found = dict(client.get(f"{ROTATIONS}/{found['id']}").document)
@@ -108,24 +107,6 @@ def outcome(found: Mapping[str, Any]) -> Iterator[str]:
     kept = [key for key in found["old_keys"] if key not in found["destroyed_keys"]]
     for key in kept:
         yield f"kept: key {key}, for values that are damaged"
-
-
-def _position(found: Mapping[str, Any], seconds: float, done_then: int) -> str:
-    done, total = int(found["rewrapped"]), int(found["data_keys"])
-    share = min(1.0, done / total) if total else 1.0
-    bar = "#" * int(share * _BAR)
-    text = f"[{bar:.<{_BAR}}] {share:4.0%}  {done:,} of {total:,} data keys"
-    rate = (done - done_then) / seconds if seconds > 0 else 0.0
-    if rate > 0 and done < total:
-        text += f", {rate:,.0f}/s, {_duration((total - done) / rate)} left"
-    return clean(text)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"  # noqa: PLR2004
 
 
 def _counted(count: Any, what: str) -> str:

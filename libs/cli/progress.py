@@ -12,6 +12,7 @@ from libs.cli.terminal import clean
 _MARKS: Final = "|/-\\"
 _FRAME_SECONDS: Final = 0.12
 _CLEAR: Final = "\r\x1b[K"
+_BAR: Final = 24
 
 
 class Progress:
@@ -67,3 +68,21 @@ class Progress:
             sys.stderr.write(f"{_CLEAR}{_MARKS[frame % len(_MARKS)]} {self._text}")
             sys.stderr.flush()
             frame += 1
+
+
+def position(done: int, total: int, what: str, seconds: float, done_before: int = 0) -> str:
+    """A bar, with the rate since ``done_before``, ``seconds`` ago, and how long the rest takes at that."""
+    share = min(1.0, done / total) if total else 1.0
+    bar = "#" * int(share * _BAR)
+    text = f"[{bar:.<{_BAR}}] {share:4.0%}  {done:,} of {total:,} {what}"
+    rate = (done - done_before) / seconds if seconds > 0 else 0.0
+    if rate > 0 and done < total:
+        text += f", {rate:,.0f}/s, {_duration((total - done) / rate)} left"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"  # noqa: PLR2004

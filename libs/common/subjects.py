@@ -12,6 +12,9 @@ ACCESS: Final = "KT_ACCESS"
 ALL_EVENTS: Final = "kt.evt.v1.>"
 ALL_ACCESS: Final = "kt.access.v1.>"
 
+GATEWAY_POLICY: Final = "gateway_policy"
+"""The kind of access subject that holds what a gateway's config asks of the audit log."""
+
 _GATEWAYS: Final = "kt.gw.v1."
 _EVENT_TOKENS: Final = 6
 

@@ -11,6 +11,20 @@ _AGAIN_S: Final = 4.0
 finish for three seconds."""
 
 
+async def ended_meanwhile(tasks: Iterable[asyncio.Task[Any]], within_s: float) -> bool:
+    """:func:`ended` for cleaning up: who calls it may be cancelled meanwhile, which takes effect behind it."""
+    ending = asyncio.ensure_future(ended(tasks, within_s))
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return ending.result()
+
+
 async def ended(tasks: Iterable[asyncio.Task[Any]], within_s: float) -> bool:
     """Cancel tasks until they have ended; False when some have not after ``within_s`` seconds.
 

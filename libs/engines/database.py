@@ -25,6 +25,9 @@ OWNERS: Final = ("keys", "resolver", "audit", "webhooks")
 
 READABLE_BY_BACKUPS: Final[Mapping[str, tuple[str, ...]]] = {"keys": ("keyring", "sealed_values", "checkpoints")}
 """The tables, by schema, that the role of backups may read. What is secret in them is encrypted."""
+WORKING_SCHEMAS: Final = {"audit": ("audit_fresh", "audit_old")}
+"""Further schemas of a service, empty at rest: the log is rebuilt in the first, and the one it replaces goes to the
+second."""
 
 _LOCK: Final = 0x6B7470726F766973
 _CONNECT_SECONDS: Final = 10
@@ -93,8 +96,10 @@ async def _ensure_owners(dsn: str, secret_of: Mapping[str, Secret]) -> None:
                 query = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
                 names = sql.Identifier(admin.info.dbname), sql.Identifier(role(service))
                 await admin.execute(query.format(*names))
-            elif not await _exists(admin, "SELECT 1 FROM pg_namespace WHERE nspname = %s", service):
-                await _make_schema(admin, service)
+                continue
+            for schema in (service, *WORKING_SCHEMAS.get(service, ())):
+                if not await _exists(admin, "SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
+                    await _make_schema(admin, service, schema)
 
 
 async def _make_role(admin: AsyncConnection[Any], service: str) -> None:
@@ -109,8 +114,8 @@ async def _set_password(admin: AsyncConnection[Any], service: str, secret: Secre
     await admin.execute(query.format(sql.Identifier(role(service)), sql.Literal(verifier)))
 
 
-async def _make_schema(admin: AsyncConnection[Any], service: str) -> None:
-    names = {"role": sql.Identifier(role(service)), "schema": sql.Identifier(service), "db": sql.Identifier(DATABASE)}
+async def _make_schema(admin: AsyncConnection[Any], service: str, schema: str) -> None:
+    names = {"role": sql.Identifier(role(service)), "schema": sql.Identifier(schema), "db": sql.Identifier(DATABASE)}
     async with admin.transaction():
         # An administrator who is not a superuser must be a member of the role it creates a schema for.
         await admin.execute(sql.SQL("GRANT {role} TO CURRENT_USER").format(**names))

@@ -25,6 +25,7 @@ from services.api.application.boxing import Boxes
 from services.api.application.denials import Denials
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
+from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.ports import AccessRecorder, Bus, GatewaySigner
@@ -88,6 +89,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         ids=ids,
         variables=Secrets("config_variable", bus, boxes),
         git_tokens=Secrets("git_token", bus, boxes),
+        keeping=Keeping(bus),
         machine=Machine(bus),
         gateways=Gateways(bus, outside.signer, clock, ids, outside.nats_url),
         tokens=Tokens(bus, lambda: signing_keys.keys, authentication, refusals, clock, ids),

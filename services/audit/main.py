@@ -18,7 +18,17 @@ from libs.common.messaging.bulk import bulk_connection
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.postgres import Pool, open_pool
 from libs.common.projection import ProjectionRunner
-from libs.common.protocol.audit import CHECKPOINT, CHECKPOINT_KEYS, CONSISTENCY, EXAMINE, LIST, PROVE
+from libs.common.protocol.audit import (
+    CHECKPOINT,
+    CHECKPOINT_KEYS,
+    CONSISTENCY,
+    EXAMINE,
+    KEEPING,
+    LIST,
+    PROVE,
+    REBUILD,
+    REBUILD_STATUS,
+)
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
@@ -26,15 +36,23 @@ from services.audit.adapters.entries_reader import PostgresEntryReader
 from services.audit.adapters.entry_finder import PostgresEntryFinder
 from services.audit.adapters.evidence import EvidenceReader
 from services.audit.adapters.examiner import StreamExaminer
+from services.audit.adapters.fresh_log import PostgresFreshLog
+from services.audit.adapters.kept_log import PostgresKeptLog
 from services.audit.adapters.key_service import BusSigner
+from services.audit.adapters.rebuild_recorder import BusRebuildRecorder
+from services.audit.adapters.rebuilds import PostgresRebuilds
 from services.audit.adapters.recording import Recording
+from services.audit.adapters.retention_recorder import BusRetentionRecorder
 from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, PostgresTrees
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.tree import StreamTree
 from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.examining import Examining
+from services.audit.application.keeping import Keeping
 from services.audit.application.list_events import ListEventsHandler
 from services.audit.application.proving import Proving
+from services.audit.application.rebuilding import Rebuilding
+from services.audit.application.retention import Retention
 from services.audit.domain.checkpoint import Schedule
 from services.audit.settings import AuditSettings
 
@@ -42,8 +60,8 @@ SUBJECTS: Final = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
 BATCH: Final = 4000
 """PostgreSQL inserts binary COPY rows 1,000 at a time: in larger batches it works while more rows are prepared."""
 
-POOL_SIZE: Final = 8
-"""Two for the projections, the others for readers."""
+POOL_SIZE: Final = 10
+"""Two for the projections, up to three for keeping and rebuilding, the others for readers."""
 
 NICE: Final = 10
 
@@ -78,6 +96,11 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
             for stream, subject in SUBJECTS.items()
         }
         service.rpc.serve(EXAMINE, Examining(examiners, recording.halted).examine)
+        keeping = PostgresKeptLog(pool)
+        retention = Retention(keeping, BusRetentionRecorder(service.client), SystemClock())
+        service.background.append(retention.run)
+        service.rpc.serve(KEEPING, Keeping(keeping, freshness))
+        serve_rebuilds(service, settings, nc, pool)
         yield
 
 
@@ -100,9 +123,30 @@ def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshnes
     service.background.append(lambda: checkpointing.run(SUBJECTS))
 
 
-def runner_of(nc: Client, pool: Pool, stream: str) -> ProjectionRunner:
+def serve_rebuilds(service: Service, settings: AuditSettings, nc: Client, pool: Pool) -> None:
+    recorder = BusRetentionRecorder(service.client)
+
+    async def remove_retired(fresh: Pool) -> None:
+        await Retention(PostgresKeptLog(fresh), recorder, SystemClock()).remove()
+
+    def runner(fresh: Pool, stream: str, name: str) -> ProjectionRunner:
+        return runner_of(nc, fresh, stream, name)
+
+    rebuilding = Rebuilding(
+        PostgresRebuilds(pool),
+        PostgresFreshLog(settings.postgres_dsn, pool, nc, runner, remove_retired),
+        PostgresCheckpoints(pool),
+        BusRebuildRecorder(service.client),
+        SystemClock(),
+    )
+    service.rpc.serve(REBUILD, rebuilding.request)
+    service.rpc.serve(REBUILD_STATUS, rebuilding.look)
+    service.background.append(rebuilding.run)
+
+
+def runner_of(nc: Client, pool: Pool, stream: str, name: str = "") -> ProjectionRunner:
     tree = StreamTree(stream, DirectReader(nc, stream).at)
-    projection = EntriesProjection(stream, SUBJECTS[stream], tree)
+    projection = EntriesProjection(stream, SUBJECTS[stream], tree, name)
     return ProjectionRunner(nc, pool, projection, batch=BATCH, account=tree)
 
 

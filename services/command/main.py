@@ -14,6 +14,7 @@ from libs.common.secret_kinds import KINDS
 from libs.common.service import Service, run_service
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
+from services.command.application.audit_log import AuditLogs
 from services.command.application.records import Records
 from services.command.application.secrets import Secrets
 from services.command.application.tokens import Tokens
@@ -26,7 +27,7 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     clock = SystemClock()
     aggregates = Aggregates(EventStore(service.nc), clock, Uuid7Factory(clock))
     webhooks = Webhooks(aggregates, BusSealer(service.client, SECRET_KIND), clock)
-    records, tokens = Records(aggregates), Tokens(aggregates)
+    records, tokens, audit_logs = Records(aggregates), Tokens(aggregates), AuditLogs(aggregates)
     for name, endpoint in command.SECRETS.items():
         secrets = Secrets(KINDS[name], aggregates, BusSealer(service.client, name))
         service.rpc.serve(endpoint, secrets.handle, direct=True)
@@ -38,6 +39,11 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     service.rpc.serve(command.WEBHOOK, webhooks.handle)
     service.rpc.serve(command.WEBHOOK_UPKEEP, webhooks.keep_up)
     service.rpc.serve(command.DEEP_ROTATION, records.record_deep_rotation)
+    service.rpc.serve(command.AUDIT_RETENTION, audit_logs.set_retention)
+    service.rpc.serve(command.AUDIT_ADD_HOLD, audit_logs.add_hold)
+    service.rpc.serve(command.AUDIT_REMOVE_HOLD, audit_logs.remove_hold)
+    service.rpc.serve(command.AUDIT_APPLY_RETENTION, audit_logs.apply_retention)
+    service.rpc.serve(command.AUDIT_RECORD_REBUILD, audit_logs.record_rebuild)
     yield
 
 

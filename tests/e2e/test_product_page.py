@@ -294,3 +294,19 @@ def found(system: System, filter_: str) -> list[dict[str, Any]]:
     """The details of the events that a filter finds, newest first."""
     log = json.loads(system.kt("events", "list", "--filter", filter_, "--limit", "50", "--output", "json"))
     return [event["data"]["detail"] for event in log["items"]]
+
+
+def test_the_log_is_kept_held_and_rebuilt(system: System) -> None:
+    system.kt("events", "hold", "add", "case-17", "--from", "2026-01-01", "--reason", "Inquiry 17")
+    assert "case-17" in system.kt("events", "hold", "list")
+    month, *_ = json.loads(system.kt("events", "retention", "show", "-o", "json"))["months"]
+    assert month["held_by"] == ["case-17"]
+    assert system.kt("events", "retention", "set", "30", code=2) == ""
+    before = json.loads(system.kt("events", "list", "--filter", "type!=kt.audit.read.v1", "-o", "json"))["items"]
+    rebuilt = json.loads(system.kt("events", "rebuild", "-o", "json"))
+    assert (rebuilt["phase"], rebuilt["detail"]) == ("completed", "")
+    after = json.loads(system.kt("events", "list", "--filter", "type!=kt.audit.read.v1", "-o", "json"))["items"]
+    assert after[0]["type"] == "kt.audit_log.rebuilt.v1"
+    assert after[0]["data"]["detail"]["requested_by"].startswith("admin/")
+    assert [event["id"] for event in after[1:]] == [event["id"] for event in before][: len(after) - 1]
+    system.kt("events", "hold", "remove", "case-17", "--reason", "closed")

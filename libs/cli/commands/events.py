@@ -11,6 +11,7 @@ import click
 
 from libs.cli.base import KtGroup, pass_session
 from libs.cli.client import HttpClient
+from libs.cli.commands.keeping import hold, rebuild, retention
 from libs.cli.commands.proofs import checkpoint, keys, prove, repair, verify
 from libs.cli.discovery import connect
 from libs.cli.documents import json_page, print_json_line
@@ -97,6 +98,11 @@ def tail(session: Session, filter_: str, lines: int) -> None:
         else:
             table.print(_row(item) for item in items)
             sys.stdout.flush()
+
+
+events.add_command(retention)
+events.add_command(hold)
+events.add_command(rebuild)
 
 
 def follow(

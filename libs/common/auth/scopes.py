@@ -12,6 +12,7 @@ GIT_TOKENS_WRITE: Final = "git_tokens:write"
 SECRETS_RESOLVE: Final = "secrets:resolve"
 EVENTS_READ: Final = "events:read"
 EVENTS_REPAIR: Final = "events:repair"
+EVENTS_KEEP: Final = "events:keep"
 GATEWAYS_READ: Final = "gateways:read"
 GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
@@ -32,6 +33,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             GIT_TOKENS_WRITE,
             EVENTS_READ,
             EVENTS_REPAIR,
+            EVENTS_KEEP,
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
             GATEWAYS_CONNECT,

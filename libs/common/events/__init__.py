@@ -2,6 +2,7 @@
 
 from libs.common.events import (
     audit,
+    audit_log,
     config_variable,
     encryption_key,
     gateway,
@@ -24,6 +25,7 @@ __all__ = [
     "Resource",
     "UnknownEventType",
     "audit",
+    "audit_log",
     "config_variable",
     "decode",
     "encode",

@@ -97,3 +97,14 @@ class GatewayVersionAdopted:
     part: int
     parts: int
     targets: tuple[TargetReference, ...]
+
+
+@REGISTRY.event("kt.gateway.audit_policy_applied.v1", action="apply_audit_policy", access=True)
+@dataclass(frozen=True, slots=True)
+class GatewayAuditPolicyApplied:
+    """What a gateway's config asks of the audit log: to keep entries for ``retention_days`` (0: it does not say), and
+    to record every request, or failures alone."""
+
+    config_digest: str
+    retention_days: int
+    log_all_access: bool

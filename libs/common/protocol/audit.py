@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import Field
 
 from libs.common.messaging.rpc import Binary, Endpoint, Message
+from libs.common.protocol.parties import Caller
 
 
 class ListEvents(Message):
@@ -167,6 +170,37 @@ class Examination(Message):
     halted: str = ""
 
 
+class StartRebuild(Message):
+    command_id: str
+    caller: Caller
+
+
+class GetRebuild(Message):
+    org: str
+
+
+class RebuiltTree(Message):
+    """``root`` (hex) of the first ``size`` entries was signed, and reproduced."""
+
+    stream: str
+    size: int
+    root: str
+
+
+class RebuildView(Message):
+    """``phase`` is waiting, replaying, indexing, comparing, swapped, completed or failed; ``detail`` says why."""
+
+    id: str
+    phase: str
+    requested_by: str
+    requested_at: datetime
+    replayed: int
+    total: int
+    trees: list[RebuiltTree]
+    detail: str
+    ended_at: datetime | None
+
+
 LIST = Endpoint("kt.audit.v1.list", "audit", ListEvents, EventPage, "A page of the audit log")
 CHECKPOINT = Endpoint("kt.audit.v1.checkpoint", "audit", GetCheckpoint, CheckpointView, "A signed state of the log")
 CHECKPOINT_KEYS = Endpoint(
@@ -179,3 +213,41 @@ CONSISTENCY = Endpoint(
 EXAMINE = Endpoint(
     "kt.audit.v1.examine", "audit", Examine, Examination, "Compare a part of the log with the stream and the tree"
 )
+
+
+class KeepingRequest(Message):
+    org: str
+
+
+class HoldView(Message):
+    """``ends`` is None for a hold without end."""
+
+    name: str
+    begins: datetime
+    ends: datetime | None
+    reason: str
+    added_at: datetime
+    added_by: str
+
+
+class MonthView(Message):
+    """A month of the log. ``goes_at`` is from when on it may be removed; ``held_by`` what keeps it longer."""
+
+    month: str
+    entries: int
+    goes_at: datetime
+    held_by: list[str]
+
+
+class KeepingReply(Message):
+    """``days`` is what the org set, ``policy_days`` the most its gateways' policies ask for (0: none does)."""
+
+    days: int
+    policy_days: int
+    holds: list[HoldView]
+    months: list[MonthView]
+
+
+KEEPING = Endpoint("kt.audit.v1.keeping", "audit", KeepingRequest, KeepingReply, "How long the log is kept")
+REBUILD = Endpoint("kt.audit.v1.rebuild", "audit", StartRebuild, RebuildView, "Rebuild the log from the streams")
+REBUILD_STATUS = Endpoint("kt.audit.v1.rebuild_status", "audit", GetRebuild, RebuildView, "How far a rebuild is")

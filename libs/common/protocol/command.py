@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal
+
+from pydantic import Field
 
 from libs.common.messaging.rpc import Binary, Endpoint, Message
 from libs.common.protocol.parties import Caller
@@ -112,6 +115,73 @@ class RecordDeepRotation(Message):
     destroyed_keys: tuple[str, ...] = ()
 
 
+class SetRetention(Message):
+    """Keep the audit log for ``days``. Fewer than 365 have to be ``understood``."""
+
+    command_id: str
+    caller: Caller
+    days: int
+    understood: bool
+
+
+class AddHold(Message):
+    """Keep what was recorded from ``begins`` up to ``ends`` (None: without end), however old it gets."""
+
+    command_id: str
+    caller: Caller
+    hold: str
+    begins: datetime
+    ends: datetime | None
+    reason: str
+
+
+class RemoveHold(Message):
+    command_id: str
+    caller: Caller
+    hold: str
+    reason: str
+
+
+class Retired(Message):
+    """The entries of one stream in a month; ``root`` is hex."""
+
+    stream: str
+    first_sequence: int
+    last_sequence: int
+    entries: int
+    tree_size: int
+    root: str
+
+
+class ApplyRetention(Message):
+    """Put on record that a month of the audit log is about to be removed."""
+
+    command_id: str
+    caller: Caller
+    period: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
+    days: int
+    ranges: tuple[Retired, ...]
+    manifest_digest: str
+
+
+class RebuiltState(Message):
+    """``root`` is hex."""
+
+    stream: str
+    size: int
+    root: str
+
+
+class RecordRebuild(Message):
+    """Put on record that the audit log was rebuilt."""
+
+    command_id: str
+    caller: Caller
+    requested_by: str
+    entries: int
+    trees: tuple[RebuiltState, ...]
+
+
 class Recorded(Message):
     sequence: int
 
@@ -190,4 +260,15 @@ class WebhookUpkeep(Message):
 WEBHOOK = Endpoint("kt.cmd.v1.webhook", _QUEUE, WebhookCommand, WebhookOutcome, "Change a webhook")
 WEBHOOK_UPKEEP = Endpoint(
     "kt.cmd.v1.webhook_upkeep", _QUEUE, WebhookUpkeep, Recorded, "Retire old secrets, disable what is gone"
+)
+AUDIT_RETENTION = Endpoint(
+    "kt.cmd.v1.audit_log.set_retention", _QUEUE, SetRetention, Recorded, "Set how long the audit log is kept"
+)
+AUDIT_ADD_HOLD = Endpoint("kt.cmd.v1.audit_log.add_hold", _QUEUE, AddHold, Recorded, "Hold a span of the audit log")
+AUDIT_REMOVE_HOLD = Endpoint("kt.cmd.v1.audit_log.remove_hold", _QUEUE, RemoveHold, Recorded, "Remove a hold")
+AUDIT_APPLY_RETENTION = Endpoint(
+    "kt.cmd.v1.audit_log.apply_retention", _QUEUE, ApplyRetention, Recorded, "Record that a month of the log goes"
+)
+AUDIT_RECORD_REBUILD = Endpoint(
+    "kt.cmd.v1.audit_log.record_rebuild", _QUEUE, RecordRebuild, Recorded, "Record that the log was rebuilt"
 )

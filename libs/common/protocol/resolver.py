@@ -193,6 +193,13 @@ class ConfigSource(Message):
     commit: str = Field(pattern="^[0-9a-f]{40}$")
 
 
+class AuditPolicy(Message):
+    """``retention_days`` is 0 when the config asks for nothing."""
+
+    retention_days: int = Field(ge=0, le=36_500)
+    log_all_access: bool
+
+
 class GatewayReport(Message):
     """What a gateway says of itself. Those about targets name all of them, in parts; those of a source have one."""
 
@@ -203,10 +210,12 @@ class GatewayReport(Message):
         "version_adopted",
         "config_source_applied",
         "config_source_refused",
+        "audit_policy_applied",
     ]
     config_digest: str = ""
     reason: str = ""
     source: ConfigSource | None = None
+    policy: AuditPolicy | None = None
     part: int = Field(default=0, ge=0, lt=MAX_REPORT_PARTS)
     parts: int = Field(default=1, ge=1, le=MAX_REPORT_PARTS)
     targets: list[GatewayTarget] = Field(default_factory=list, max_length=MAX_REPORT_TARGETS)

@@ -8,6 +8,7 @@ from libs.common.ids import IdFactory
 from services.api.application.authentication import Authentication
 from services.api.application.denials import Denials
 from services.api.application.gateways import Gateways
+from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.proofs import Proofs
@@ -27,6 +28,7 @@ class Door:
     ids: IdFactory
     variables: Secrets
     git_tokens: Secrets
+    keeping: Keeping
     machine: Machine
     gateways: Gateways
     tokens: Tokens

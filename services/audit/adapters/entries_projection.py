@@ -9,11 +9,13 @@ from typing import Final
 
 from psycopg import errors
 
+from libs.common.calendar import Month
 from libs.common.direct_get import StoredMessage
 from libs.common.events import REGISTRY
 from libs.common.postgres import Connection
 from libs.common.transparency.merkle import leaf_hash
-from services.audit.adapters.partitions import Month, Partitions
+from services.audit.adapters.keeping_rules import KeepingRules
+from services.audit.adapters.partitions import Partitions
 from services.audit.adapters.tree import StreamTree
 from services.audit.domain.entry import Columns, columns_of
 from services.audit.domain.streams import STREAM_NUMBERS
@@ -35,13 +37,14 @@ _KNOWN_TYPES: Final = frozenset((*REGISTRY.types(), *REGISTRY.historic()))
 class EntriesProjection:
     """Puts one stream on record. No message stops it and none is left out, whatever its bytes."""
 
-    def __init__(self, stream: str, subject: str, tree: StreamTree) -> None:
-        self.name = projection_name(stream)
+    def __init__(self, stream: str, subject: str, tree: StreamTree, name: str = "") -> None:
+        self.name = name or projection_name(stream)
         self.stream = stream
         self.subject = subject
         self._number = STREAM_NUMBERS[stream]
         self._tree = tree
         self._partitions = Partitions(TABLE)
+        self._keeping = KeepingRules()
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
         months = _months(messages)
@@ -53,6 +56,7 @@ class EntriesProjection:
             self._partitions.forget()
             raise
         await self._tree.append(connection, messages[0].sequence, leaves)
+        await self._keeping.apply(connection, messages)
         if unknown:
             extra = {"stream": self.stream, "sequences": unknown[:10], "events": len(unknown)}
             log.error("audit.unknown_events", extra=extra)

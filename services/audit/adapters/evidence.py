@@ -29,6 +29,9 @@ _ROWS: Final = f"SELECT {', '.join(COLUMNS[1:])} FROM entries WHERE stream = %s 
 _LAST_ROW: Final = "SELECT max(sequence) FROM entries WHERE stream = %s"
 _SIGNED: Final = "SELECT size, root FROM checkpoints_signed WHERE stream = %s ORDER BY size DESC LIMIT 1"
 _MINIMUM: Final = "SELECT max(minimum) FROM minimums WHERE stream = %s"
+_RETIRED: Final = """
+SELECT DISTINCT first_sequence, last_sequence FROM retired
+WHERE stream = %s AND last_sequence >= %s AND first_sequence <= %s"""
 _POSITION: Final = "SELECT sequence FROM checkpoints WHERE projection = %s"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -95,6 +98,7 @@ class EvidenceReader:
             messages={
                 n: MessageSeen(leaf_hash(message.body), message.time_ns // 1000) for n, message in messages.items()
             },
+            retired=await (await connection.execute(_RETIRED, (self._number, first, last))).fetchall(),
         )
         return Evidence(seen, last_row, rows, messages)
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.common.calendar import Month
 from libs.common.direct_get import StoredMessage
 from libs.common.postgres import Connection, Pool, answering
 from libs.common.transparency.merkle import HASH_BYTES, UNSEEN_LEAF, leaf_hash, perfect_root
 from libs.common.transparency.tiles import HEIGHT, WIDTH, TileKey, split
 from services.audit.adapters.entries_projection import COLUMNS
 from services.audit.adapters.evidence import DATABASE, EPOCH, Evidence, EvidenceReader, Row
-from services.audit.adapters.partitions import Month, Partitions
+from services.audit.adapters.partitions import Partitions
 from services.audit.adapters.tree import get_tiles
 from services.audit.application.ports import Examined
 from services.audit.domain.entry import columns_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from psycopg import sql
 
+from libs.common.calendar import Month
 from libs.common.postgres import Connection
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('audit/partitions'))"
@@ -25,23 +25,8 @@ _MAKE: Final = (
 )
 
 
-class Month(NamedTuple):
-    """A calendar month in UTC."""
-
-    year: int
-    month: int
-
-    @classmethod
-    def of(cls, moment: datetime) -> Month:
-        return cls(moment.year, moment.month)
-
-    @property
-    def first_day(self) -> datetime:
-        return datetime(self.year, self.month, 1, tzinfo=UTC)
-
-    @property
-    def following(self) -> Month:
-        return Month(self.year + self.month // 12, self.month % 12 + 1)
+def partition_name(table: str, month: Month) -> str:
+    return f"{table}_{month.year:04}_{month.month:02}"
 
 
 class Partitions:
@@ -61,7 +46,7 @@ class Partitions:
         self._known.clear()
 
     async def _ensure(self, connection: Connection, month: Month) -> None:
-        name = f"{self._table}_{month.year:04}_{month.month:02}"
+        name = partition_name(self._table, month)
         if await self._exists(connection, name):
             self._known.add(month)
             return

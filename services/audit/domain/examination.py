@@ -76,7 +76,7 @@ class Seen:
 
     ``leaves`` holds those that fit the tree above them, of ``size`` in all; up to ``signed`` they are proven. The
     stream holds ``stream_first`` to ``stream_last``; what is in front of it is gone as it should be if it
-    ``expires``. Up to ``minimum`` there need be no rows.
+    ``expires``. Up to ``minimum``, and in the ``retired`` ranges (first to last), there need be no rows.
     """
 
     first: int
@@ -90,6 +90,11 @@ class Seen:
     leaves: Mapping[int, bytes]
     rows: Mapping[int, Sequence[RowSeen]]
     messages: Mapping[int, MessageSeen]
+    retired: Sequence[tuple[int, int]] = ()
+
+    def may_lack(self, sequence: int) -> bool:
+        """Whether its row went by retention, as was decided."""
+        return sequence <= self.minimum or any(first <= sequence <= last for first, last in self.retired)
 
 
 def examine(seen: Seen) -> list[Finding]:
@@ -130,7 +135,7 @@ def _at(seen: Seen, places: Mapping[bytes, int], sequence: int) -> Iterator[Find
         if seen.rows.get(sequence):
             yield Finding(Kind.ROW_ADDED, sequence, sequence)
         return
-    if sequence <= seen.minimum and sequence not in seen.leaves:
+    if seen.may_lack(sequence) and sequence not in seen.leaves:
         return
     right = truth(seen, sequence)
     if seen.leaves.get(sequence) != right or right is None:
@@ -141,14 +146,14 @@ def _at(seen: Seen, places: Mapping[bytes, int], sequence: int) -> Iterator[Find
     elif right is not None:
         yield from _row(seen, places, sequence, right)
         yield from _message(seen, places, sequence, right)
-    elif sequence > seen.minimum:
+    elif not seen.may_lack(sequence):
         yield Finding(Kind.UNDECIDED, sequence, sequence)
 
 
 def _row(seen: Seen, places: Mapping[bytes, int], sequence: int, right: bytes) -> Iterator[Finding]:
     rows = seen.rows.get(sequence, ())
     if not rows:
-        if sequence > seen.minimum:
+        if not seen.may_lack(sequence):
             yield Finding(Kind.ROW_MISSING, sequence, sequence)
         return
     if len(rows) > 1:

@@ -11,6 +11,7 @@ from libs.common.errors import KtError
 from libs.common.protocol.resolver import (
     GATEWAY_REPORT,
     MAX_REPORT_TARGETS,
+    AuditPolicy,
     ConfigSource,
     GatewayReport,
     GatewayTarget,
@@ -50,6 +51,7 @@ class BusReports:
                     config_digest=report.config_digest,
                     reason=report.reason,
                     source=_source(report),
+                    policy=_policy(report),
                     part=part,
                     parts=parts,
                     targets=targets[start : start + MAX_REPORT_TARGETS],
@@ -83,3 +85,9 @@ def _source(report: Report) -> ConfigSource | None:
         return None
     location = report.commit.location
     return ConfigSource(repository=location.repository, path=location.path, ref=location.ref, commit=report.commit.id)
+
+
+def _policy(report: Report) -> AuditPolicy | None:
+    if report.policy is None:
+        return None
+    return AuditPolicy(retention_days=report.policy.retention_days, log_all_access=report.policy.log_all_access)

@@ -14,6 +14,7 @@ from libs.common.errors import FieldProblem, KtError
 from services.gateway.application.access_log import AccessLog
 from services.gateway.application.keyring import Keyring
 from services.gateway.application.ports import (
+    AuditPolicy,
     ChangeFeed,
     ConfigSource,
     DataPlane,
@@ -23,6 +24,7 @@ from services.gateway.application.ports import (
     ReportKind,
     TargetVersion,
 )
+from services.gateway.domain.access import Recording
 from services.gateway.domain.config import GatewayConfig
 from services.gateway.domain.keys import usable
 from services.gateway.domain.references import (
@@ -159,6 +161,9 @@ class Gateway:
 
     def _report(self, kind: ReportKind, config: GatewayConfig) -> None:
         self._reporter.report(Report(kind, config.digest, self._versions(config)))
+        days = config.audit_logger.retention_days if config.audit_logger else 0
+        policy = AuditPolicy(days, config.recording is Recording.ALL)
+        self._reporter.report(Report(ReportKind.AUDIT_POLICY_APPLIED, config.digest, policy=policy))
 
     def acknowledged(self, reference: Reference) -> None:
         """Take note of what the data plane has confirmed for ``reference``; a newer key on its way is not yet it."""

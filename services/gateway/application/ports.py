@@ -138,6 +138,7 @@ class ReportKind(StrEnum):
     VERSION_ADOPTED = "version_adopted"
     SOURCE_APPLIED = "config_source_applied"
     SOURCE_REFUSED = "config_source_refused"
+    AUDIT_POLICY_APPLIED = "audit_policy_applied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,14 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditPolicy:
+    """What a config asks of the audit log; ``retention_days`` is 0 when it asks for nothing."""
+
+    retention_days: int
+    log_all_access: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """``reason`` is the error code of what was refused. A report of a source has a ``commit``."""
 
@@ -164,6 +173,7 @@ class Report:
     targets: tuple[TargetVersion, ...] = ()
     reason: str = ""
     commit: Commit | None = None
+    policy: AuditPolicy | None = None
 
 
 class Reporter(Protocol):

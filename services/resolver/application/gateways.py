@@ -11,6 +11,7 @@ from libs.common.clock import Clock, rfc3339
 from libs.common.errors import KtError
 from libs.common.events import Actor, Metadata, Origin, RecordedEvent, Resource, encode
 from libs.common.events.gateway import (
+    GatewayAuditPolicyApplied,
     GatewayConfigLoaded,
     GatewayConfigReloaded,
     GatewayConfigSourceApplied,
@@ -31,7 +32,7 @@ from libs.common.protocol.resolver import (
     ListGateways,
     Noted,
 )
-from libs.common.subjects import access_subject
+from libs.common.subjects import GATEWAY_POLICY, access_subject
 from services.resolver.application.gateway_tokens import entitled
 from services.resolver.application.ports import AccessRecorder, CurrentState
 from services.resolver.application.recording import SOURCE
@@ -121,10 +122,16 @@ class Gateways:
         return [first, *(record for record in rest if record is not None)]
 
 
+_ABOUT_TARGETS: Final[Mapping[str, type[Any]]] = {
+    "config_loaded": GatewayConfigLoaded,
+    "config_reloaded": GatewayConfigReloaded,
+    "version_adopted": GatewayVersionAdopted,
+}
 _OWN_SUBJECTS: Final[Mapping[type[Any], str]] = {
     GatewayReloadRefused: REFUSAL_KIND,
     GatewayConfigSourceApplied: SOURCE_KIND,
     GatewayConfigSourceRefused: SOURCE_REFUSAL_KIND,
+    GatewayAuditPolicyApplied: GATEWAY_POLICY,
 }
 
 
@@ -134,20 +141,27 @@ def _state_kind(part: int) -> str:
 
 
 def _event(report: GatewayReport) -> object:
-    targets = tuple(TargetReference(t.target, t.store, t.reference, t.version) for t in report.targets)
+    digest, targets = (
+        report.config_digest,
+        [TargetReference(t.target, t.store, t.reference, t.version) for t in report.targets],
+    )
     match report.kind:
-        case "config_loaded":
-            return GatewayConfigLoaded(report.config_digest, report.part, report.parts, targets)
-        case "config_reloaded":
-            return GatewayConfigReloaded(report.config_digest, report.part, report.parts, targets)
-        case "version_adopted":
-            return GatewayVersionAdopted(report.config_digest, report.part, report.parts, targets)
+        case "config_loaded" | "config_reloaded" | "version_adopted":
+            return _ABOUT_TARGETS[report.kind](digest, report.part, report.parts, tuple(targets))
         case "reload_refused":
-            return GatewayReloadRefused(report.config_digest, report.reason)
+            return GatewayReloadRefused(digest, report.reason)
         case "config_source_applied":
-            return GatewayConfigSourceApplied(*_source(report), report.config_digest)
+            return GatewayConfigSourceApplied(*_source(report), digest)
         case "config_source_refused":
             return GatewayConfigSourceRefused(*_source(report), report.reason)
+        case "audit_policy_applied":
+            return GatewayAuditPolicyApplied(digest, *_policy(report))
+
+
+def _policy(report: GatewayReport) -> tuple[int, bool]:
+    if report.policy is None:
+        raise KtError("invalid_request", "A report of a policy holds the policy.")
+    return report.policy.retention_days, report.policy.log_all_access
 
 
 def _source(report: GatewayReport) -> tuple[str, str, str, str]:

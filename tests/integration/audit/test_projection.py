@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
+from libs.common.calendar import Month
 from libs.common.direct_get import StoredMessage
 from libs.common.errors import KtError
 from libs.common.postgres import Connection
 from libs.common.projection import ProjectionRunner
 from libs.common.subjects import ACCESS, ALL_ACCESS, EVENTS, access_subject
 from services.audit.adapters.entries_projection import EntriesProjection
-from services.audit.adapters.partitions import Month, Partitions
+from services.audit.adapters.partitions import Partitions
 from tests.engines import Bus, Database, eventually
 from tests.integration.audit.log import Log, lose, open_log, reach, remake, running
 

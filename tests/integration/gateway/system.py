@@ -50,6 +50,7 @@ class System:
     variables: dict[str, Variable] = field(default_factory=dict)
     watched: set[str] = field(default_factory=set)
     reports: list[Report] = field(default_factory=list)
+    policies: list[Report] = field(default_factory=list)
     access: dict[str, list[Record]] = field(default_factory=dict)
     asked: list[tuple[list[str], Purpose]] = field(default_factory=list)
     failures: dict[str, Reason] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class System:
         self.watched = {reference.in_system for reference in references}
 
     def report(self, report: Report) -> None:
-        self.reports.append(report)
+        (self.reports if report.policy is None else self.policies).append(report)
 
     async def record_access(self, batch: Batch) -> int:
         """Each epoch's records in their order, each once, as the resolver keeps them."""

@@ -26,6 +26,7 @@ from services.api.application.boxing import Boxes
 from services.api.application.denials import Denials
 from services.api.application.door import Door
 from services.api.application.gateways import Gateways
+from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
 from services.api.application.machine import Machine
 from services.api.application.proofs import Proofs
@@ -165,6 +166,7 @@ class System:
             ids=ids,
             variables=Secrets("config_variable", self.bus, boxes),
             git_tokens=Secrets("git_token", self.bus, boxes),
+            keeping=Keeping(self.bus),
             machine=Machine(self.bus),
             gateways=Gateways(self.bus, FakeSigner(), FixedClock(), ids, "nats://bus.example:4222"),
             tokens=Tokens(self.bus, lambda: KEYS, authentication, refusals, FixedClock(), ids),

@@ -85,6 +85,12 @@ def test_behind_the_tree_there_is_no_row() -> None:
     assert examine(replace(seen, last=11, rows={**seen.rows, 11: row(11, 11)})) == [Finding(Kind.ROW_ADDED, 11, 11)]
 
 
+def test_in_months_that_went_rows_may_be_gone_and_nowhere_else() -> None:
+    rows = {n: rows_ for n, rows_ in whole().rows.items() if n not in (2, 3, 4)}
+    assert examine(whole(rows=rows, retired=[(2, 3)])) == [Finding(Kind.ROW_MISSING, 4, 4)]
+    assert examine(whole(rows=rows, retired=[(1, 1), (2, 4)])) == []
+
+
 def test_below_the_minimum_rows_may_be_gone() -> None:
     rows = {n: row(n, n) for n in range(5, 11)}
     assert examine(whole(rows=rows, minimum=4)) == []

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from libs.common import tasks
-from libs.common.tasks import ended
+from libs.common.tasks import ended, ended_meanwhile
 
 
 async def for_ever(misses: int) -> None:
@@ -45,3 +45,31 @@ async def test_nothing_to_end() -> None:
     await done
     assert await ended([done], 0)
     assert await ended([], 0)
+
+
+async def test_what_has_to_end_ends_although_its_owner_is_cancelled() -> None:
+    cleaned, going = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        going.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            cleaned.set()
+
+    task = asyncio.create_task(work())
+    await going.wait()
+    owner = asyncio.create_task(ended_meanwhile([task], 5))
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    assert cleaned.is_set()
+    assert task.done()
+
+
+async def test_who_is_not_cancelled_hears_whether_they_ended() -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    assert await ended_meanwhile([task], 5)

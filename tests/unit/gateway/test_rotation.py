@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -17,11 +17,11 @@ from services.gateway.application.access_log import AccessLog, Batch
 from services.gateway.application.client_keys import follow_client_keys
 from services.gateway.application.gateway import Gateway
 from services.gateway.application.keyring import Keyring
-from services.gateway.application.ports import Report, ReportKind
+from services.gateway.application.ports import AuditPolicy, Report, ReportKind
 from services.gateway.application.rotation import PendingChanges, RotationFollower
 from services.gateway.domain.access import Epoch, Recording
 from services.gateway.domain.client_auth import ClientAuth, ClientTokens
-from services.gateway.domain.config import GatewayConfig, Pack, Target
+from services.gateway.domain.config import AuditLogger, GatewayConfig, Pack, Target
 from services.gateway.domain.providers import PROVIDERS
 from services.gateway.domain.references import (
     Purpose,
@@ -61,6 +61,7 @@ class World:
     served: dict[Reference, Secret | None] = field(default_factory=dict)
     plan: RoutingPlan | None = None
     reports: list[Report] = field(default_factory=list)
+    policies: list[Report] = field(default_factory=list)
     auth: list[ClientAuth] = field(default_factory=list)
     changed_auth: asyncio.Event = field(default_factory=asyncio.Event)
     unreachable: bool = False
@@ -130,7 +131,7 @@ class World:
         self.changed_auth.set()
 
     def report(self, report: Report) -> None:
-        self.reports.append(report)
+        (self.reports if report.policy is None else self.policies).append(report)
 
 
 @dataclass
@@ -215,6 +216,22 @@ async def test_a_start_resolves_everything_in_one_question_and_reports_it() -> N
         (report,) = running.world.reports
         assert report.kind is ReportKind.CONFIG_LOADED
         assert [(t.target, t.reference, t.version) for t in report.targets] == [("t-A", A, 1), ("t-B", B, 1)]
+
+
+async def test_a_start_reports_what_the_config_asks_of_the_audit_log() -> None:
+    made = world(A)
+    made.current = replace(made.current, audit_logger=AuditLogger(retention_days=730, log_all_access=True))
+    async with started(made):
+        (report,) = made.policies
+        assert (report.kind, report.policy) == (
+            ReportKind.AUDIT_POLICY_APPLIED,
+            AuditPolicy(730, log_all_access=True),
+        )
+
+
+async def test_a_config_that_asks_for_nothing_takes_back_what_an_earlier_one_asked() -> None:
+    async with started(world(A)) as running:
+        assert [report.policy for report in running.world.policies] == [AuditPolicy(0, log_all_access=False)]
 
 
 async def test_a_start_without_one_of_the_keys_is_refused_and_names_it() -> None:

@@ -162,3 +162,13 @@ async def test_a_full_part_with_the_longest_names_fits_an_event() -> None:
     ]
     await world.report("gw", kind="config_loaded", config_digest="a" * 64, part=16, parts=17, targets=longest)
     assert len(world.stored) == 1
+
+
+async def test_what_a_gateway_s_config_asks_of_the_audit_log_is_on_record_beside_its_targets() -> None:
+    world = World("gw")
+    await world.report("gw", kind="config_loaded", config_digest="a", targets=targets(1))
+    policy = {"retention_days": 730, "log_all_access": True}
+    await world.report("gw", kind="audit_policy_applied", config_digest="a", policy=policy)
+    recorded = decode(world.stored[0][1], 1)
+    assert (recorded.event.retention_days, recorded.event.log_all_access) == (730, True)
+    assert len((await world.view()).targets) == 1
