@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.events import Actor, Metadata, Origin, Resource
-from libs.common.events.audit import AuditRead, AuditRepaired, OperationDenied, Repair
+from libs.common.events.audit import (
+    AuditExported,
+    AuditRead,
+    AuditRepaired,
+    ExportedRange,
+    OperationDenied,
+    Repair,
+)
 from libs.common.events.audit_log import (
     HoldAdded,
     HoldRemoved,
@@ -183,6 +190,18 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
     ),
     (
         AuditRepaired("KT_EVENTS", (Repair("row_changed", 17, 17, "repaired"),)),
+        Resource("audit_log", "default"),
+    ),
+    (
+        AuditExported(
+            "01936c2f-8a10-7c3e-9b1a-2f6d5e4c3b2a",
+            "ndjson",
+            "category=secret_management",
+            "2026-10-01T00:00:00.000000Z",
+            "2026-11-01T00:00:00.000000Z",
+            (ExportedRange("KT_EVENTS", 18, 52), ExportedRange("KT_ACCESS", 1042, 9310)),
+            continued=False,
+        ),
         Resource("audit_log", "default"),
     ),
     (

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from libs.backup.archive import Archive
 from libs.backup.manifest import MANIFEST, Manifest, read_authentication
-from libs.cli.progress import Progress
-from libs.cli.terminal import absolute
+from libs.cli.terminal import absolute, size
 from libs.common.errors import KtError
 from libs.common.secret import Secret
 from libs.common.settings import secret_from_environment
@@ -98,33 +97,3 @@ def details(path: Path, manifest: Manifest) -> list[tuple[str, object]]:
 def document(path: Path, manifest: Manifest) -> dict[str, Any]:
     """The same for programs: the manifest, and the file."""
     return {"file": str(path), "bytes": path.stat().st_size, **manifest.model_dump(mode="json")}
-
-
-def size(count: int) -> str:
-    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:  # noqa: PLR2004
-        value, units = value / 1024, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
-class Bar:
-    """Shows how far a step is (libs.backup.progress.Progress)."""
-
-    WIDTH: Final = 24
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._what, self._total, self._done, self._shown = "", 0, 0, -1
-
-    def step(self, what: str, total: int) -> None:
-        self._what, self._total, self._done, self._shown = what, total, 0, -1
-        self._progress.step(what)
-
-    def moved(self, units: int) -> None:
-        self._done += units
-        percent = min(100, self._done * 100 // self._total) if self._total else 0
-        if self._total and percent != self._shown:
-            self._shown = percent
-            filled = self.WIDTH * percent // 100
-            bar = "#" * filled + "-" * (self.WIDTH - filled)
-            self._progress.step(f"{self._what}  [{bar}] {percent:3d} %")

@@ -12,10 +12,10 @@ from libs.backup.create import create
 from libs.backup.manifest import Manifest
 from libs.backup.restore import Engines, restore, restore_into_home, verify
 from libs.backup.source import Source
-from libs.cli.archives import Bar, authenticity, details, document, given_master_keys, opened
+from libs.cli.archives import authenticity, details, document, given_master_keys, opened
 from libs.cli.commands.version import installed_version
 from libs.cli.documents import print_json
-from libs.cli.progress import Progress
+from libs.cli.progress import Bar, Progress
 from libs.cli.running import home_at
 from libs.cli.session import Session
 from libs.cli.tables import print_details

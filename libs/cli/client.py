@@ -10,9 +10,10 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from libs.cli.answers import Answer, read_answer
@@ -33,6 +34,14 @@ class Token:
 
     secret: Secret
     place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that is read as it comes; header names in lower case."""
+
+    headers: Mapping[str, str]
+    body: IO[bytes]
 
 
 @dataclass(slots=True)
@@ -109,6 +118,35 @@ class HttpClient:
                     raise self._placed(answer.problem)
             self._sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def stream(self, path: str, query: Mapping[str, str]) -> Iterator[Stream]:
+        """Send a GET whose answer is not JSON and may be of any length. Not repeated.
+
+        Raises:
+            KtError: the problem that was answered; ``unreachable`` when nothing was.
+        """
+        target = f"{self._address.path.rstrip('/')}{path}?{urlencode({k: v for k, v in query.items() if v})}"
+        try:
+            connection = self._connected()
+            connection.request("GET", target, headers={**self._headers({}, has_body=False), "Accept": "*/*"})
+            response = connection.getresponse()
+        except Lost as lost:
+            raise lost.error from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise self._unreachable(_reason(error, self._timeout)) from None
+        try:
+            if response.status != http.client.OK:
+                raw = response.read(_MAX_ANSWER_BYTES)
+                answer = read_answer(response.status, dict(response.headers.items()), raw)
+                raise self._placed(answer.problem or KtError("internal", "The answer is not the one expected."))
+            self._trace(f"GET {target} -> {response.status}  {response.headers.get('X-Request-Id', '')}".rstrip())
+            yield Stream({name.lower(): value for name, value in response.headers.items()}, response)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(_reason(error, self._timeout)) from None
+        finally:
+            self.close()
 
     def close(self) -> None:
         if self._connection is not None:

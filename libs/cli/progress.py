@@ -86,3 +86,26 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"  # noqa: PLR2004
+
+
+class Bar:
+    """Shows how far a step is (libs.backup.progress.Progress), on a terminal or elsewhere silently."""
+
+    WIDTH: Final = 24
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._what, self._total, self._done, self._shown = "", 0, 0, -1
+
+    def step(self, what: str, total: int) -> None:
+        self._what, self._total, self._done, self._shown = what, total, 0, -1
+        self._progress.step(what)
+
+    def moved(self, units: int) -> None:
+        self._done += units
+        percent = min(100, self._done * 100 // self._total) if self._total else 0
+        if self._total and percent != self._shown:
+            self._shown = percent
+            filled = self.WIDTH * percent // 100
+            bar = "#" * filled + "-" * (self.WIDTH - filled)
+            self._progress.step(f"{self._what}  [{bar}] {percent:3d} %")

@@ -88,3 +88,11 @@ def age(timestamp: object, now: datetime) -> str:
 def ago(timestamp: object, now: datetime) -> str:
     """``2026-11-23 07:39:03Z (5 min ago)``."""
     return f"{absolute(timestamp)} ({age(timestamp, now)} ago)" if moment(timestamp) else "-"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:  # noqa: PLR2004
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"

@@ -105,6 +105,9 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
                 "kt.audit.v1.keeping",
                 "kt.audit.v1.rebuild",
                 "kt.audit.v1.rebuild_status",
+                "kt.audit.v1.open_export",
+                "kt.audit.v1.find_export",
+                "kt.audit.v1.export_piece",
                 "kt.health.v1.*",
             ),
         ),
@@ -162,6 +165,7 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             serves=("kt.audit.v1.>",),
             publish=(
                 "kt.keys.v1.sign_checkpoint",
+                "kt.keys.v1.sign_export",
                 "kt.keys.v1.checkpoint_keys",
                 "kt.cmd.v1.audit_log.apply_retention",
                 "kt.cmd.v1.audit_log.record_rebuild",

@@ -24,6 +24,7 @@ from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
 from services.api.application.denials import Denials
 from services.api.application.door import Door
+from services.api.application.exports import Exports
 from services.api.application.gateways import Gateways
 from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
@@ -96,6 +97,7 @@ def build_door(outside: Outside, signing_keys: SigningKeys, clock: Clock) -> Doo
         known_tokens=KnownTokens(bus, ids, revocations),
         records=Records(bus, reads),
         proofs=Proofs(bus, reads),
+        exports=Exports(bus, reads, ids, clock),
         readiness=Readiness(bus, time.monotonic),
         signing_keys=signing_keys,
         webhooks=Webhooks(bus, boxes, os.urandom),

@@ -29,13 +29,17 @@ from libs.common.protocol.audit import (
     REBUILD,
     REBUILD_STATUS,
 )
+from libs.common.protocol.exports import EXPORT_PIECE, FIND_EXPORT, OPEN_EXPORT
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
+from services.audit.adapters.encoders import FormatEncoders
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
 from services.audit.adapters.entry_finder import PostgresEntryFinder
 from services.audit.adapters.evidence import EvidenceReader
 from services.audit.adapters.examiner import StreamExaminer
+from services.audit.adapters.export_rows import PostgresRowSource
+from services.audit.adapters.export_store import PostgresExportStore, PostgresTiles
 from services.audit.adapters.fresh_log import PostgresFreshLog
 from services.audit.adapters.kept_log import PostgresKeptLog
 from services.audit.adapters.key_service import BusSigner
@@ -48,11 +52,13 @@ from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.tree import StreamTree
 from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.examining import Examining
+from services.audit.application.exporting import Exporting
 from services.audit.application.keeping import Keeping
 from services.audit.application.list_events import ListEventsHandler
 from services.audit.application.proving import Proving
 from services.audit.application.rebuilding import Rebuilding
 from services.audit.application.retention import Retention
+from services.audit.application.segments import SegmentMaker
 from services.audit.domain.checkpoint import Schedule
 from services.audit.settings import AuditSettings
 
@@ -90,7 +96,8 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         service.positions = lambda: {projection_name(stream): runner.position for stream, runner in runners.items()}
         freshness = StreamFreshness(service.nc, runners)
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), freshness))
-        serve_proofs(service, settings, pool, freshness)
+        checkpointing = serve_proofs(service, settings, pool, freshness)
+        serve_exports(service, pool, checkpointing, freshness)
         examiners = {
             stream: StreamExaminer(pool, EvidenceReader(service.nc, pool, stream, subject), stream)
             for stream, subject in SUBJECTS.items()
@@ -104,7 +111,7 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         yield
 
 
-def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshness: StreamFreshness) -> None:
+def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshness: StreamFreshness) -> Checkpointing:
     trees, checkpoints, signer = PostgresTrees(pool), PostgresCheckpoints(pool), BusSigner(service.client)
     schedule = Schedule(timedelta(seconds=settings.audit_checkpoint_seconds), settings.audit_checkpoint_events)
     checkpointing = Checkpointing(trees, checkpoints, signer, SystemClock(), schedule)
@@ -121,6 +128,25 @@ def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshnes
     service.rpc.serve(PROVE, proving.prove)
     service.rpc.serve(CONSISTENCY, proving.consistency)
     service.background.append(lambda: checkpointing.run(SUBJECTS))
+    return checkpointing
+
+
+def serve_exports(service: Service, pool: Pool, checkpointing: Checkpointing, freshness: StreamFreshness) -> None:
+    source, encoders = PostgresRowSource(pool), FormatEncoders()
+    exporting = Exporting(
+        store=PostgresExportStore(pool),
+        source=source,
+        maker=SegmentMaker(source, PostgresTrees(pool), PostgresTiles(pool), encoders),
+        encoders=encoders,
+        checkpoints=PostgresCheckpoints(pool),
+        checkpointing=checkpointing,
+        signer=BusSigner(service.client),
+        freshness=freshness,
+        clock=SystemClock(),
+    )
+    service.rpc.serve(OPEN_EXPORT, exporting.open)
+    service.rpc.serve(FIND_EXPORT, exporting.find)
+    service.rpc.serve(EXPORT_PIECE, exporting.piece)
 
 
 def serve_rebuilds(service: Service, settings: AuditSettings, nc: Client, pool: Pool) -> None:

@@ -104,6 +104,7 @@ def prove(session: Session, event: str, out: Path | None) -> None:
     examples=(
         "kt events verify --key keys.txt --checkpoint 2026-11-01.checkpoint",
         "kt events verify event.proof --key keys.txt",
+        "kt events verify january --key keys.txt",
     ),
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
@@ -123,8 +124,8 @@ def verify(
 ) -> Exit:
     """Check the running log: against its signatures, the stream, and older checkpoints.
 
-    With FILEs, which are proofs of events or checkpoints, nothing but them and the keys is needed: no system, no
-    network. Exits 1 when something is wrong, and names it.
+    With FILEs, which are proofs of events, checkpoints or directories of exports, nothing but them and the keys is
+    needed: no system, no network. Exits 1 when something is wrong, and names it.
     """
     if files:
         if checkpoints or stream:
@@ -156,8 +157,12 @@ def _offline(session: Session, files: Sequence[Path], keys: Sequence[VerifierKey
 
 
 def _verified_file(path: Path, keys: Sequence[VerifierKey]) -> dict[str, Any]:
-    raw = content(path)
     try:
+        if path.is_dir():
+            from libs.cli.export_runs import check  # noqa: PLC0415 - takes libraries that are slow to import
+
+            return check(path, keys)
+        raw = content(path)
         if not raw.startswith(PROOF_HEADER):
             found = verified_checkpoint(raw, keys)
             text = f"{path}: a checkpoint of {found.origin}: {found.size:,} entries."

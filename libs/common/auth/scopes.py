@@ -13,6 +13,7 @@ SECRETS_RESOLVE: Final = "secrets:resolve"
 EVENTS_READ: Final = "events:read"
 EVENTS_REPAIR: Final = "events:repair"
 EVENTS_KEEP: Final = "events:keep"
+EVENTS_EXPORT: Final = "events:export"
 GATEWAYS_READ: Final = "gateways:read"
 GATEWAYS_CONTROL: Final = "gateways:control"
 GATEWAYS_CONNECT: Final = "gateways:connect"
@@ -34,6 +35,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
             EVENTS_READ,
             EVENTS_REPAIR,
             EVENTS_KEEP,
+            EVENTS_EXPORT,
             GATEWAYS_READ,
             GATEWAYS_CONTROL,
             GATEWAYS_CONNECT,
@@ -63,7 +65,16 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "auditor": frozenset(
-        {VARIABLES_READ, GIT_TOKENS_READ, EVENTS_READ, GATEWAYS_READ, KEYS_READ, TOKENS_READ, WEBHOOKS_READ}
+        {
+            VARIABLES_READ,
+            GIT_TOKENS_READ,
+            EVENTS_READ,
+            EVENTS_EXPORT,
+            GATEWAYS_READ,
+            KEYS_READ,
+            TOKENS_READ,
+            WEBHOOKS_READ,
+        }
     ),
     "gateway": frozenset({GATEWAYS_CONNECT}),
     "machine": frozenset({SECRETS_RESOLVE}),

@@ -41,6 +41,33 @@ class AuditRepaired:
     findings: tuple[Repair, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ExportedRange:
+    """Sequences of a stream."""
+
+    stream: str
+    first: int
+    last: int
+
+
+@REGISTRY.event("kt.audit.exported.v1", action="export", category="audit", access=True)
+@dataclass(frozen=True, slots=True)
+class AuditExported:
+    """Somebody exported the log, or went on with an export (``continued``).
+
+    ``begins`` and ``ends`` are RFC 3339, or empty; ``ranges`` what they meant. A value in ``filter`` that may be a
+    key stands there as ``(withheld)``.
+    """
+
+    export: str
+    format: str
+    filter: str
+    begins: str
+    ends: str
+    ranges: tuple[ExportedRange, ...]
+    continued: bool
+
+
 @REGISTRY.event("kt.operation.denied.v1", action="deny", category="access_management", failure=True, access=True)
 @dataclass(frozen=True, slots=True)
 class OperationDenied:
@@ -58,4 +85,4 @@ class OperationDenied:
     last_at: str
 
 
-AuditEvent = AuditRead | AuditRepaired | OperationDenied
+AuditEvent = AuditRead | AuditRepaired | AuditExported | OperationDenied

@@ -349,6 +349,19 @@ class SignCheckpointReply(Message):
     key_id: str
 
 
+class SignExportRequest(Message):
+    """Sign that an export of the audit log has this manifest. ``manifest_sha256`` is in hex."""
+
+    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class SignExportReply(Message):
+    """``note`` is the signed note (libs.common.transparency.manifest)."""
+
+    note: str
+    key_id: str
+
+
 class CheckpointKeysRequest(Message):
     pass
 
@@ -372,6 +385,9 @@ class CheckpointKeysReply(Message):
 _QUEUE = "keys"
 SIGN_CHECKPOINT = Endpoint(
     "kt.keys.v1.sign_checkpoint", _QUEUE, SignCheckpointRequest, SignCheckpointReply, "Sign a state of the audit log"
+)
+SIGN_EXPORT = Endpoint(
+    "kt.keys.v1.sign_export", _QUEUE, SignExportRequest, SignExportReply, "Sign the manifest of an export"
 )
 CHECKPOINT_KEYS = Endpoint(
     "kt.keys.v1.checkpoint_keys",

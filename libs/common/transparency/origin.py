@@ -33,3 +33,8 @@ class LogOrigin:
         if found is None:
             raise NotProven("the origin is not of the form keeptrusts/<installation>/<org>/<stream>")
         return cls(*found.groups())
+
+
+def export_origin(installation: str) -> str:
+    """What an installation's manifests of exports are signed under: no log is called so."""
+    return f"keeptrusts/{installation}/{ALL_ORGS}/export"

@@ -10,9 +10,10 @@ from typing import Final
 
 from libs.common.clock import Clock, rfc3339
 from libs.common.events import Metadata, Resource, encode
-from libs.common.events.audit import AuditRead, AuditRepaired, Repair
+from libs.common.events.audit import AuditExported, AuditRead, AuditRepaired, ExportedRange, Repair
 from libs.common.ids import IdFactory
 from libs.common.names import looks_like_secret
+from libs.common.protocol.exports import ExportView
 from libs.common.subjects import access_subject
 from services.api.application.call import Call
 from services.api.application.ports import AccessRecorder
@@ -63,7 +64,27 @@ class AuditReads:
         if len(self._recorded) > MAX_REMEMBERED:
             self._recorded.popitem(last=False)
 
-    async def _record(self, call: Call, event: AuditRead | AuditRepaired, name: str, now: datetime) -> None:
+    async def note_export(self, call: Call, export: ExportView, *, continued: bool) -> None:
+        """Put on record that ``call`` exports the log. To be called before anything is handed out.
+
+        Raises:
+            KtError: ``unavailable`` or ``overloaded``.
+        """
+        ranges = tuple(ExportedRange(r.stream, r.first, r.last) for r in export.ranges if r.first <= r.last)
+        event = AuditExported(
+            export=export.id,
+            format=export.format,
+            filter=shown(export.filter),
+            begins=export.begins,
+            ends=export.ends,
+            ranges=ranges,
+            continued=continued,
+        )
+        await self._record(call, event, "reads", self._clock.now())
+
+    async def _record(
+        self, call: Call, event: AuditRead | AuditRepaired | AuditExported, name: str, now: datetime
+    ) -> None:
         caller = call.caller()
         metadata = Metadata(self._ids.new(), rfc3339(now), call.org, SOURCE, caller.actor, caller.origin)
         _, body = encode(event, Resource(RESOURCE, call.org), metadata)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from libs.common.ids import IdFactory
 from services.api.application.authentication import Authentication
 from services.api.application.denials import Denials
+from services.api.application.exports import Exports
 from services.api.application.gateways import Gateways
 from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
@@ -35,6 +36,7 @@ class Door:
     known_tokens: KnownTokens
     records: Records
     proofs: Proofs
+    exports: Exports
     readiness: Readiness
     signing_keys: SigningKeys
     webhooks: Webhooks

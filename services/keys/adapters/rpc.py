@@ -60,6 +60,7 @@ class KeysEndpoints:
         rpc.serve(protocol.SIGN_WEBHOOK, self.sign_webhook)
         rpc.serve(protocol.CLIENT_KEYS, self.client_keys)
         rpc.serve(protocol.SIGN_CHECKPOINT, self.sign_checkpoint)
+        rpc.serve(protocol.SIGN_EXPORT, self.sign_export)
         rpc.serve(protocol.CHECKPOINT_KEYS, self.checkpoint_keys)
         rpc.serve(protocol.STATUS, self.keys_status)
         rpc.serve(protocol.DEEP_ROTATE, self.deep_rotate)
@@ -161,6 +162,10 @@ class KeysEndpoints:
         tree = Head(request.size, request.root)
         signed = await self.checkpoints.sign(request.stream, tree, request.old_size, request.consistency)
         return protocol.SignCheckpointReply(note=str(signed.note), key_id=signed.key_id)
+
+    async def sign_export(self, _: str, request: protocol.SignExportRequest) -> protocol.SignExportReply:
+        signed = await self.checkpoints.sign_export(request.manifest_sha256)
+        return protocol.SignExportReply(note=str(signed.note), key_id=signed.key_id)
 
     async def checkpoint_keys(self, _: str, __: protocol.CheckpointKeysRequest) -> protocol.CheckpointKeysReply:
         entries = await self.checkpoints.keys()

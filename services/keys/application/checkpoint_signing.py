@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from libs.common.transparency.manifest import digest_text
 from libs.common.transparency.note import Checkpoint, Note
-from libs.common.transparency.origin import ALL_ORGS, LogOrigin
+from libs.common.transparency.origin import ALL_ORGS, LogOrigin, export_origin
 from services.keys.application.keyring import Keyring
 from services.keys.application.ports import KeyringStore, SignedHeads
 from services.keys.domain.checkpoint_signing import Head, follow, signed_note
-from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose
+from services.keys.domain.keyring import SYSTEM_WIDE, KeyringEntry, Purpose, UnwrappedKey
 
 
 @dataclass(frozen=True, slots=True)
-class SignedCheckpoint:
+class Signed:
     note: Note
     key_id: str
 
@@ -27,7 +28,7 @@ class CheckpointSigner:
     store: KeyringStore
     heads: SignedHeads
 
-    async def sign(self, stream: str, tree: Head, old_size: int, proof: Sequence[bytes]) -> SignedCheckpoint:
+    async def sign(self, stream: str, tree: Head, old_size: int, proof: Sequence[bytes]) -> Signed:
         """
         Raises:
             KtError: as :func:`services.keys.domain.checkpoint_signing.follow`.
@@ -39,7 +40,15 @@ class CheckpointSigner:
         async with self.heads.locked(checkpoint.origin) as head:
             follow(head.value, tree, old_size, proof)
             await head.move(tree)
-        return SignedCheckpoint(signed_note(checkpoint, key.material, key.entry.public), key.entry.id)
+        return _signed(checkpoint.origin, checkpoint.text, key)
+
+    async def sign_export(self, manifest_sha256: str) -> Signed:
+        """Sign the manifest of an export, under a name that is no log's."""
+        entries = await self.keys()
+        await self.keyring.reload()
+        key = await self.keyring.current(SYSTEM_WIDE, Purpose.CHECKPOINT_SIGNING)
+        installation = self.installation(entries)
+        return _signed(export_origin(installation), digest_text(installation, manifest_sha256), key)
 
     async def keys(self) -> Sequence[KeyringEntry]:
         """All keys that ever signed, oldest first; the first is made here."""
@@ -53,3 +62,7 @@ class CheckpointSigner:
 
     def origin(self, entries: Sequence[KeyringEntry], stream: str) -> str:
         return str(LogOrigin(self.installation(entries), ALL_ORGS, stream))
+
+
+def _signed(name: str, text: str, key: UnwrappedKey) -> Signed:
+    return Signed(signed_note(name, text, key.material, key.entry.public), key.entry.id)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libs.common.errors import KtError
 from libs.common.secret import Secret
 from libs.common.transparency.merkle import HASH_BYTES, NotProven, verify_consistency
-from libs.common.transparency.note import Checkpoint, Note, VerifierKey, signature_of
+from libs.common.transparency.note import Note, VerifierKey, signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def follow(head: Head | None, new: Head, old_size: int, proof: Sequence[bytes]) 
         ) from None
 
 
-def signed_note(checkpoint: Checkpoint, material: Secret, public: bytes) -> Note:
-    """The checkpoint signed under its own origin (C2SP tlog-checkpoint)."""
-    signature = Ed25519PrivateKey.from_private_bytes(material.reveal()).sign(checkpoint.text.encode())
-    return Note(checkpoint.text, (signature_of(VerifierKey(checkpoint.origin, public), signature),))
+def signed_note(name: str, text: str, material: Secret, public: bytes) -> Note:
+    """A text signed under ``name``, which is its first line (C2SP signed-note)."""
+    signature = Ed25519PrivateKey.from_private_bytes(material.reveal()).sign(text.encode())
+    return Note(text, (signature_of(VerifierKey(name, public), signature),))

@@ -25,6 +25,7 @@ from services.api.application.authentication import Authentication
 from services.api.application.boxing import Boxes
 from services.api.application.denials import Denials
 from services.api.application.door import Door
+from services.api.application.exports import Exports
 from services.api.application.gateways import Gateways
 from services.api.application.keeping import Keeping
 from services.api.application.known_tokens import KnownTokens
@@ -173,6 +174,7 @@ class System:
             known_tokens=KnownTokens(self.bus, ids, revocations),
             records=Records(self.bus, reads),
             proofs=Proofs(self.bus, reads),
+            exports=Exports(self.bus, reads, ids, self.clock),
             readiness=Readiness(self.bus, lambda: self.elapsed),
             signing_keys=SigningKeys(KEYS, lambda: KEYS, FixedClock()),
             webhooks=Webhooks(self.bus, boxes, lambda size: bytes(range(size))),

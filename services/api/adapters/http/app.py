@@ -15,6 +15,7 @@ from services.api.adapters.http.problems import install_problem_handlers
 from services.api.adapters.http.routes import (
     config_variables,
     encryption_keys,
+    exports,
     git_tokens,
     keeping,
     machine,
@@ -30,6 +31,7 @@ ROUTERS: Final = (
     config_variables.router,
     git_tokens.router,
     machine.router,
+    exports.router,
     proofs.router,
     records.router,
     encryption_keys.router,

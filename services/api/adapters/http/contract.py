@@ -23,6 +23,8 @@ BODY: Final = (
 _HEADERS: Final = {
     "ETag": "The state of the resource, for If-Match and If-None-Match",
     "Location": "Where the new resource is",
+    "Keeptrusts-Export": "The export's id, to go on with it",
+    "Keeptrusts-Export-Entries": "How many entries the export covers; with a filter, it holds fewer",
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key did it",
 }
 _ALWAYS: Final = ("overloaded", "internal")

@@ -1,0 +1,33 @@
+"""Queries of exports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+
+class ExportQuery(BaseModel):
+    """``resume`` goes on with an export, and takes nothing but ``after``."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    format: Annotated[
+        Literal["ndjson", "ocsf", "csv", "parquet"],
+        Field(description="`ndjson`: the stored bytes; the others are made from them"),
+    ] = "ndjson"
+    begins: Annotated[AwareDatetime | None, Field(alias="from", description="Recorded at this time or later")] = None
+    ends: Annotated[AwareDatetime | None, Field(alias="to", description="Recorded before this time")] = None
+    filter: Annotated[
+        str, Field(max_length=4096, description="As of `GET /v1/events`", examples=["category=secret_management"])
+    ] = ""
+    resume: Annotated[str, Field(max_length=36, description="The id of an export that was begun")] = ""
+    after: Annotated[str, Field(max_length=128, description="The last file of rows that is there")] = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ExportQuery:
+        if self.resume and self.model_fields_set - {"resume", "after"}:
+            raise ValueError("resume goes with after alone")
+        if self.after and not self.resume:
+            raise ValueError("after goes with resume")
+        return self
