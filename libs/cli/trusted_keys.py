@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from libs.common.clock import rfc3339
 from libs.common.errors import KtError
 from libs.common.transparency.merkle import NotProven
-from libs.common.transparency.note import Checkpoint, VerifierKey, verified_checkpoint
+from libs.common.transparency.note import (
+    COSIGNATURE,
+    Checkpoint,
+    Note,
+    VerifierKey,
+    cosigned_at,
+    signers,
+    verified_checkpoint,
+)
 from libs.common.transparency.origin import LogOrigin
 
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
@@ -49,10 +59,27 @@ def kept_checkpoint(path: Path, keys: Sequence[VerifierKey]) -> KeptCheckpoint:
         KtError: ``not_proven`` when none of the keys signed it.
     """
     try:
-        found = verified_checkpoint(content(path), keys)
+        raw = content(path)
+        found = verified_checkpoint(raw, keys)
+        demand_witnesses(raw, keys)
         return KeptCheckpoint(str(path), LogOrigin.parse(found.origin).stream, found)
     except NotProven as reason:
         raise not_proven(path, reason) from None
+
+
+def demand_witnesses(note: bytes, keys: Sequence[VerifierKey]) -> list[str]:
+    """See that every witness among the keys signed a checkpoint; returns who and when.
+
+    Raises:
+        NotProven: one has not, or its signature does not hold.
+    """
+    parsed, said = Note.parse(note), []
+    for witness in (key for key in keys if key.algorithm == COSIGNATURE):
+        if not signers(parsed, [witness]):
+            raise NotProven(f"the checkpoint is not cosigned by {witness.name}")
+        (first, *_) = (cosigned_at(one) for one in parsed.signatures if witness.made(one))
+        said.append(f"{witness.name} at {rfc3339(datetime.fromtimestamp(first, UTC))}")
+    return said
 
 
 def content(path: Path) -> bytes:

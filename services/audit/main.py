@@ -43,6 +43,7 @@ from services.audit.adapters.export_store import PostgresExportStore, PostgresTi
 from services.audit.adapters.fresh_log import PostgresFreshLog
 from services.audit.adapters.kept_log import PostgresKeptLog
 from services.audit.adapters.key_service import BusSigner
+from services.audit.adapters.places import PostgresPlaces
 from services.audit.adapters.rebuild_recorder import BusRebuildRecorder
 from services.audit.adapters.rebuilds import PostgresRebuilds
 from services.audit.adapters.recording import Recording
@@ -51,6 +52,7 @@ from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, Post
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.tree import StreamTree
 from services.audit.application.checkpointing import Checkpointing
+from services.audit.application.copying import Copying
 from services.audit.application.examining import Examining
 from services.audit.application.exporting import Exporting
 from services.audit.application.keeping import Keeping
@@ -60,7 +62,8 @@ from services.audit.application.rebuilding import Rebuilding
 from services.audit.application.retention import Retention
 from services.audit.application.segments import SegmentMaker
 from services.audit.domain.checkpoint import Schedule
-from services.audit.settings import AuditSettings
+from services.audit.domain.copies import parse_targets, parse_witnesses
+from services.audit.settings import AuditSettings, bucket_secret, git_token
 
 SUBJECTS: Final = {EVENTS: ALL_EVENTS, ACCESS: ALL_ACCESS}
 BATCH: Final = 4000
@@ -108,7 +111,35 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         service.background.append(retention.run)
         service.rpc.serve(KEEPING, Keeping(keeping, freshness))
         serve_rebuilds(service, settings, nc, pool)
-        yield
+        async with copying(settings, pool) as copier:
+            if copier is not None:
+                service.background.append(lambda: copier.run(SUBJECTS))
+            yield
+
+
+@asynccontextmanager
+async def copying(settings: AuditSettings, pool: Pool) -> AsyncIterator[Copying | None]:
+    """What brings signed states outside; None when no place is set."""
+    targets = parse_targets(settings.audit_checkpoint_copies)
+    witnesses = parse_witnesses(settings.audit_witnesses)
+    if not targets and not witnesses:
+        yield None
+        return
+    from services.audit.adapters.copies.connected import Credentials, connected  # noqa: PLC0415 - 20 MiB of clients
+
+    credentials = Credentials(
+        settings.audit_bucket_access_key, bucket_secret(), settings.audit_bucket_region, git_token()
+    )
+    clock = SystemClock()
+    async with connected(targets, witnesses, credentials, clock) as (copies, cosigners):
+        yield Copying(
+            copies=copies,
+            witnesses=cosigners,
+            places=PostgresPlaces(pool),
+            checkpoints=PostgresCheckpoints(pool),
+            trees=PostgresTrees(pool),
+            clock=clock,
+        )
 
 
 def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshness: StreamFreshness) -> Checkpointing:
@@ -122,6 +153,7 @@ def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshnes
         entries=PostgresEntryFinder(pool),
         signer=signer,
         freshness=freshness,
+        places=PostgresPlaces(pool),
     )
     service.rpc.serve(CHECKPOINT, proving.checkpoint)
     service.rpc.serve(CHECKPOINT_KEYS, proving.checkpoint_keys)

@@ -40,6 +40,8 @@ SECRETS = {
     "KEEPTRUSTS_GATEWAY_CLIENT_KEY",
     "KEEPTRUSTS_GATEWAY_GIT_WEBHOOK_SECRET",
     "KEEPTRUSTS_LEGACY_POSTGRES_DSN",
+    "KEEPTRUSTS_AUDIT_BUCKET_SECRET_KEY",
+    "KEEPTRUSTS_AUDIT_GIT_TOKEN",
 }
 """Read apart from the settings classes, by ``secret_from_environment``: as a value or from the file of ``…_FILE``."""
 

@@ -15,7 +15,7 @@ from libs.cli.discovery import connect
 from libs.cli.documents import print_json
 from libs.cli.progress import Progress
 from libs.cli.session import Session
-from libs.cli.trusted_keys import content, kept_checkpoint, keys_from, not_proven
+from libs.cli.trusted_keys import content, demand_witnesses, kept_checkpoint, keys_from, not_proven
 from libs.cli.verifying import STREAMS, LogCheck, StreamResult, published_keys
 from libs.common.errors import Exit, KtError
 from libs.common.transparency.merkle import NotProven
@@ -150,10 +150,10 @@ def repair(session: Session, keys: Sequence[str], stream: str | None) -> Exit:
 def _offline(session: Session, files: Sequence[Path], keys: Sequence[VerifierKey]) -> None:
     documents = [_verified_file(path, keys) for path in files]
     if session.json:
-        print_json({"verified": True, "files": documents})
+        print_json({"verified": True, "files": [{k: v for k, v in d.items() if k != "text"} for d in documents]})
         return
     for document in documents:
-        click.echo(document.pop("text"))
+        click.echo(document["text"])
 
 
 def _verified_file(path: Path, keys: Sequence[VerifierKey]) -> dict[str, Any]:
@@ -165,10 +165,13 @@ def _verified_file(path: Path, keys: Sequence[VerifierKey]) -> dict[str, Any]:
         raw = content(path)
         if not raw.startswith(PROOF_HEADER):
             found = verified_checkpoint(raw, keys)
-            text = f"{path}: a checkpoint of {found.origin}: {found.size:,} entries."
-            return {"file": str(path), "kind": "checkpoint", "origin": found.origin, "size": found.size, "text": text}
+            seen_by = demand_witnesses(raw, keys)
+            text = f"{path}: a checkpoint of {found.origin}: {found.size:,} entries." + _cosigned(seen_by)
+            document = {"file": str(path), "kind": "checkpoint", "origin": found.origin, "size": found.size}
+            return {**document, "cosigned": seen_by, "text": text}
         proof = EntryProof.parse(raw)
         signed = proof.verify(keys)
+        seen_by = demand_witnesses(proof.note, keys)
         stream = LogOrigin.parse(signed.origin).stream
     except NotProven as reason:
         raise not_proven(path, reason) from None
@@ -179,10 +182,15 @@ def _verified_file(path: Path, keys: Sequence[VerifierKey]) -> dict[str, Any]:
         "origin": signed.origin,
         "size": signed.size,
         "position": place,
+        "cosigned": seen_by,
         "event": _event(proof.entry),
         "text": f"{path}: {place} is an entry of {signed.origin}, which had {signed.size:,} entries when it was"
-        f" signed.\n{json.dumps(_event(proof.entry), indent=2)}",
+        f" signed.{_cosigned(seen_by)}\n{json.dumps(_event(proof.entry), indent=2)}",
     }
+
+
+def _cosigned(seen_by: Sequence[str]) -> str:
+    return "".join(f" Cosigned by {one}." for one in seen_by)
 
 
 def _event(body: bytes) -> Any:

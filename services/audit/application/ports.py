@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from libs.common.protocol.keys import CheckpointKeysReply, SignCheckpointReply
@@ -115,6 +116,39 @@ class Signer(Protocol):
         """
 
     async def keys(self) -> CheckpointKeysReply: ...
+
+
+class Copies(Protocol):
+    """A place for copies of checkpoints."""
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Store it, durably; what has that name already stays.
+
+        Raises:
+            KtError: ``unavailable``, saying why without credentials or what a server sent.
+        """
+
+
+class Cosigner(Protocol):
+    async def cosign(self, old_size: int, proof: Sequence[bytes], note: str, text: str) -> str:
+        """The signature line that a witness gives for a note with this text; ``proof`` is from ``old_size``.
+
+        Raises:
+            KtError: ``conflict`` with the size that it knows in ``extra.size``; ``unavailable``; ``not_proven``.
+        """
+
+
+class Places(Protocol):
+    """How far each place has the states of the log. Every method raises KtError ``unavailable``."""
+
+    async def size(self, place: str, stream: str) -> int: ...
+
+    async def move(self, place: str, stream: str, size: int, moment: datetime) -> None: ...
+
+    async def add_cosignature(self, checkpoint: SignedCheckpoint, line: str) -> None: ...
+
+    async def cosigned(self, checkpoint: SignedCheckpoint) -> str:
+        """Its note, with the signatures of witnesses behind the log's own."""
 
 
 class Examiner(Protocol):

@@ -11,7 +11,7 @@ from libs.common.transparency.merkle import Range, consistency_path, inclusion_p
 from libs.common.transparency.note import VerifierKey
 from libs.common.transparency.origin import ALL_ORGS, LogOrigin
 from services.audit.application.checkpointing import Checkpointing
-from services.audit.application.ports import Checkpoints, EntryFinder, FoundEntry, Freshness, Signer, Trees
+from services.audit.application.ports import Checkpoints, EntryFinder, FoundEntry, Freshness, Places, Signer, Trees
 from services.audit.domain.checkpoint import SignedCheckpoint
 from services.audit.domain.streams import STREAM_NUMBERS
 
@@ -30,6 +30,7 @@ class Proving:
         entries: EntryFinder,
         signer: Signer,
         freshness: Freshness,
+        places: Places,
     ) -> None:
         self._trees = trees
         self._checkpoints = checkpoints
@@ -37,6 +38,7 @@ class Proving:
         self._entries = entries
         self._signer = signer
         self._freshness = freshness
+        self._places = places
 
     async def checkpoint(self, _subject: str, request: protocol.GetCheckpoint) -> protocol.CheckpointView:
         if request.covering:
@@ -138,7 +140,7 @@ class Proving:
             stream=signed.stream,
             size=signed.size,
             root=signed.root,
-            note=signed.note,
+            note=await self._places.cosigned(signed),
             signed_at=rfc3339(signed.signed_at),
             minimum=await self._checkpoints.minimum(signed.stream),
         )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from libs.common.protocol.keys import SIGN_CHECKPOINT, SignCheckpointRequest
 from libs.common.subjects import ACCESS, EVENTS
 from libs.common.transparency.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from libs.common.transparency.note import Checkpoint, VerifierKey, verified_checkpoint
+from services.audit.domain.copies import file_name
 from tests.engines import Bus, Database, eventually
 from tests.integration.audit.log import Log, open_log
 from tests.integration.audit.test_service import Service
@@ -58,8 +60,9 @@ async def running(bus: Bus, database: Database, **settings: str) -> AsyncIterato
         yield System(log, audit, audit.client)
 
 
-async def test_checkpoints_and_proofs_hold(nats_server: Bus, postgres: Database) -> None:
-    async with running(nats_server, postgres, KEEPTRUSTS_AUDIT_CHECKPOINT_SECONDS="1") as system:
+async def test_checkpoints_and_proofs_hold(nats_server: Bus, postgres: Database, tmp_path: Path) -> None:
+    settings = {"KEEPTRUSTS_AUDIT_CHECKPOINT_SECONDS": "1", "KEEPTRUSTS_AUDIT_CHECKPOINT_COPIES": str(tmp_path)}
+    async with running(nats_server, postgres, **settings) as system:
         client, log = system.client, system.log
         with pytest.raises(KtError, match="no entries yet"):
             await system.checkpoint()
@@ -87,6 +90,9 @@ async def test_checkpoints_and_proofs_hold(nats_server: Bus, postgres: Database)
 
         await eventually(signed_by_itself, within=30)
         assert (await system.checkpoint(ACCESS)).size == 3
+        copy = tmp_path / file_name(ACCESS, 3)
+        await eventually(copy.exists)
+        assert verified_checkpoint(copy.read_bytes(), await system.keys(ACCESS)).size == 3
         with pytest.raises(KtError) as caught:
             await client.call(protocol.PROVE, protocol.Prove(org="other", stream=EVENTS, sequence=12))
         assert caught.value.code == "not_found"
