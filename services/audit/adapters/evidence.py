@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ _RETIRED: Final = """
 SELECT DISTINCT first_sequence, last_sequence FROM retired
 WHERE stream = %s AND last_sequence >= %s AND first_sequence <= %s"""
 _POSITION: Final = "SELECT sequence FROM checkpoints WHERE projection = %s"
+_LOOKS: Final = 4
+_AGAIN_S: Final = 0.1
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,16 +75,19 @@ class EvidenceReader:
             KtError: ``unavailable``.
         """
         with answering(DATABASE):
-            async with self._pool.connection() as connection:
+            async with self._pool.connection() as connection, connection.transaction():
                 return await self.read_with(connection, first, count)
 
     async def read_with(self, connection: Connection, first: int, count: int) -> Evidence:
-        stream_first, stream_last, expires = await self._stream_range()
+        """As the first thing in a transaction. The log goes on growing: all that is read of it is of one moment, and
+        the stream is looked at behind that moment."""
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         size = await self._size(connection)
         last_row = await self._number_of(connection, _LAST_ROW)
         last = min(first + count - 1, max(size, last_row))
         rows = await self._rows(connection, first, last)
         signed = await (await connection.execute(_SIGNED, (self._number,))).fetchone()
+        stream_first, stream_last, expires = await self._stream_range()
         leaves, holds = await self._leaves(connection, first, min(last, size), size, signed)
         messages = await self._messages(max(first, stream_first), min(last, size, stream_last))
         seen = Seen(
@@ -152,9 +158,16 @@ class EvidenceReader:
         return found
 
     async def _messages(self, first: int, last: int) -> dict[int, StoredMessage]:
-        if first > last:
-            return {}
-        return {message.sequence: message for message in await self._reader.between(self._subject, first, last)}
+        found: dict[int, StoredMessage] = {}
+        for look in range(_LOOKS):
+            missing = [n for n in range(first, last + 1) if n not in found]
+            if not missing:
+                break
+            if look:
+                await asyncio.sleep(_AGAIN_S)  # the replica that answered may have been behind
+            for message in await self._reader.between(self._subject, missing[0], missing[-1]):
+                found[message.sequence] = message
+        return found
 
     async def _leaves(
         self, connection: Connection, first: int, last: int, size: int, signed: tuple[int, bytes] | None

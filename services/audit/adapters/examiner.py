@@ -60,8 +60,8 @@ class StreamExaminer:
         """Inside one transaction: the rights are given back at its end, whatever happens."""
         with answering(DATABASE):
             async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute(_TURN, (f"audit/repair/{self._stream}",))
                 evidence = await self._reader.read_with(connection, first, count)
+                await connection.execute(_TURN, (f"audit/repair/{self._stream}",))
                 findings = examine(evidence.seen)
                 await self._rows(connection, evidence, findings)
                 await self._tiles(connection, evidence, findings)
