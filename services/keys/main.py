@@ -150,7 +150,7 @@ async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyT
         legacy=LegacyRows(legacy_org, table, PostgresLegacyClaims(pool, clock), sealing),
         rotator=DeepRotator(keyring, keyring_store, rotations, forge),
         master=masters.current,
-        checkpoints=CheckpointSigner(keyring, keyring_store, PostgresSignedHeads(pool)),
+        checkpoints=CheckpointSigner(keyring, keyring_store, PostgresSignedHeads(pool), clock),
     )
     return Parts(endpoints, damages)
 

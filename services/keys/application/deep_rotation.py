@@ -39,6 +39,9 @@ _YIELD_EVERY: Final = 20
 TRANSPORT_GRACE: Final = timedelta(minutes=15)
 """How long a retired transport key still opens boxes. The api service asks for the key every five minutes."""
 
+_REPLACED: Final = (Purpose.TRANSPORT, Purpose.CHECKPOINT_SIGNING)
+"""Keys of the whole system that a deep rotation replaces too. The one that signs is made on its next use."""
+
 _FIRST: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -128,7 +131,7 @@ class DeepRotator:
     ) -> DeepRotation:
         old = [e.id for e in entries if (e.org, e.purpose) == (wanted.org, Purpose.KEY_ENCRYPTION)]
         for entry in entries:
-            if entry.id in old or (entry.org, entry.purpose) == (SYSTEM_WIDE, Purpose.TRANSPORT):
+            if entry.id in old or (entry.org == SYSTEM_WIDE and entry.purpose in _REPLACED):
                 await keyring.retire(entry.id, forge.clock.now())
         new = forge.new_key(wanted.org, Purpose.KEY_ENCRYPTION)
         transport = forge.new_key(SYSTEM_WIDE, Purpose.TRANSPORT)

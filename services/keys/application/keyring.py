@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from libs.common.errors import KtError
 from libs.common.hpke import BoxPrivateKey
@@ -82,6 +83,16 @@ class Keyring:
     def key_encryption_key(self, key_id: str) -> KeyEncryptionKey | None:
         """The key with this id, current or retired, if it is known in this process."""
         return self._key_encryption.get(key_id)
+
+    def retired(self, org: str, purpose: Purpose, since: datetime) -> list[UnwrappedKey]:
+        """Keys that were in use until then or later, the newest first."""
+        found = [
+            (key.entry.retired_at, key)
+            for key in self._by_id.values()
+            if (key.entry.org, key.entry.purpose) == (org, purpose)
+        ]
+        late = [(moment, key) for moment, key in found if moment is not None and moment >= since]
+        return [key for _, key in sorted(late, key=lambda pair: pair[0], reverse=True)]
 
     async def current(self, org: str, purpose: Purpose) -> UnwrappedKey:
         """The org's key for new work, made and stored on first use.

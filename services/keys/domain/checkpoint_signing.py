@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,7 +49,15 @@ def follow(head: Head | None, new: Head, old_size: int, proof: Sequence[bytes]) 
         ) from None
 
 
-def signed_note(name: str, text: str, material: Secret, public: bytes) -> Note:
-    """A text signed under ``name``, which is its first line (C2SP signed-note)."""
-    signature = Ed25519PrivateKey.from_private_bytes(material.reveal()).sign(text.encode())
-    return Note(text, (signature_of(VerifierKey(name, public), signature),))
+def signed_note(name: str, text: str, keys: Iterable[tuple[Secret, bytes]]) -> Note:
+    """A text signed under ``name``, which is its first line (C2SP signed-note), with each of the private and public
+    keys."""
+    return Note(
+        text,
+        tuple(
+            signature_of(
+                VerifierKey(name, public), Ed25519PrivateKey.from_private_bytes(private.reveal()).sign(text.encode())
+            )
+            for private, public in keys
+        ),
+    )

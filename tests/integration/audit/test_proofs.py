@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,15 +14,17 @@ import pytest
 from libs.common.errors import KtError
 from libs.common.messaging.rpc import RpcClient
 from libs.common.protocol import audit as protocol
-from libs.common.protocol.keys import SIGN_CHECKPOINT, SignCheckpointRequest
+from libs.common.protocol.keys import DEEP_ROTATE, SIGN_CHECKPOINT, DeepRotateRequest, SignCheckpointRequest
+from libs.common.protocol.parties import Caller
 from libs.common.subjects import ACCESS, EVENTS
-from libs.common.transparency.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
+from libs.common.transparency.merkle import NotProven, leaf_hash, root_of, verify_consistency, verify_inclusion
 from libs.common.transparency.note import Checkpoint, VerifierKey, verified_checkpoint
 from services.audit.domain.copies import file_name
 from tests.engines import Bus, Database, eventually
 from tests.integration.audit.log import Log, open_log
 from tests.integration.audit.test_service import Service
 from tests.integration.audit.test_service import service as audit_service
+from tests.integration.audit.test_tree import as_admin
 from tests.integration.keys.test_service import master_text
 from tests.integration.keys.test_service import service as key_service
 
@@ -99,6 +102,38 @@ async def test_checkpoints_and_proofs_hold(nats_server: Bus, postgres: Database,
         with pytest.raises(KtError) as caught:
             await client.call(protocol.CONSISTENCY, protocol.GetConsistency(stream=EVENTS, old=1, new=99))
         assert caught.value.code == "invalid_request"
+
+
+async def test_a_key_that_was_replaced_signs_beside_the_new_one_and_verifies_what_it_signed(
+    nats_server: Bus, postgres: Database
+) -> None:
+    async with running(nats_server, postgres) as system:
+        await system.log.append("A", times=5)
+        await system.on_record()
+        before = await system.checkpoint(covering=4)
+        (old,) = await system.keys()
+        caller = Caller(org="acme", actor_type="admin", actor_id="alice", request_id="r-1")
+        await system.client.call(DEEP_ROTATE, DeepRotateRequest(command_id=str(uuid.uuid4()), caller=caller))
+        await system.log.append("A", times=2)
+        await system.on_record()
+        request = protocol.GetCheckpoint(stream=EVENTS, covering=before.size)
+        note = (await system.client.call(protocol.CHECKPOINT, request)).note.encode()
+        known = await system.keys()
+        assert known[0] == old
+        assert len(known) == 2
+        assert {key.name for key in known} == {old.name}, "the log keeps its name"
+        for key in known:
+            assert verified_checkpoint(note, [key]).size >= 7
+        # After a month the new key signs alone, and what the old one signed is still verified.
+        month = "UPDATE keys.keyring SET retired_at = now() - interval '31 days' WHERE retired_at IS NOT NULL"
+        await as_admin(postgres, month)
+        await system.log.append("A", times=2)
+        await system.on_record()
+        request = protocol.GetCheckpoint(stream=EVENTS, covering=verified_checkpoint(note, [old]).size)
+        last = (await system.client.call(protocol.CHECKPOINT, request)).note.encode()
+        assert verified_checkpoint(last, await system.keys()).size >= 9
+        with pytest.raises(NotProven, match="not signed by the log's key"):
+            verified_checkpoint(last, [old])
 
 
 async def test_nothing_is_signed_that_contradicts_what_was_signed(nats_server: Bus, postgres: Database) -> None:
