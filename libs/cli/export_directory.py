@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
-import zstandard
-
+from libs.cli.export_files import Content, Leaves, Moved, batches, leaves_in
 from libs.common.errors import KtError
-from libs.common.transparency.export_rows import ContiguousRows, ProvenRows, body_of
+from libs.common.transparency.export_rows import ContiguousRows, ProvenRows
 from libs.common.transparency.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -24,14 +21,8 @@ from libs.common.transparency.manifest import (
     verified_log,
     verified_manifest,
 )
-from libs.common.transparency.merkle import NotProven, leaf_hash
+from libs.common.transparency.merkle import NotProven
 from libs.common.transparency.note import MAX_NOTE_BYTES, Checkpoint, VerifierKey
-
-CHUNK: Final = 1024 * 1024
-MAX_LINE: Final = 64 * 1024 * 1024
-
-Moved = Callable[[int], None]
-"""Takes how many bytes of files were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +83,18 @@ class ExportDirectory:
 
     def _check_file(self, file: ExportedFile, checkpoint: Checkpoint, moved: Moved) -> None:
         content = Content(self._path / file.name, file.bytes, file.sha256, moved)
-        if self.manifest.format != Format.NDJSON:
-            for _ in content:
-                pass
-            if file.proofs is not None:
-                for _ in Content(self._path / file.proofs.name, file.proofs.bytes, file.proofs.sha256, moved):
-                    pass
-            return
-        batches = _batches(content)
-        if file.proofs is None:
-            rows = ContiguousRows(file, checkpoint)
-            for lines in batches:
-                rows.take(lines)
-            rows.finish()
-            return
-        proven = ProvenRows(file, checkpoint)
-        proofs = self._proofs(file, moved)
-        for lines in batches:
-            for line in lines:
-                proven.take(leaf_hash(body_of(line)), next(proofs, b""))
-        _check_over(proofs)
-        proven.finish()
-
-    def _proofs(self, file: ExportedFile, moved: Moved) -> Iterator[bytes]:
-        if file.proofs is None:
-            return
-        content = Content(self._path / file.proofs.name, file.proofs.bytes, file.proofs.sha256, moved)
-        for lines in _batches(content):
-            yield from lines
+        proofs = None
+        if file.proofs is not None:
+            proofs = Content(self._path / file.proofs.name, file.proofs.bytes, file.proofs.sha256, moved)
+        format_ = Format(self.manifest.format)
+        if format_ is Format.CSV:  # does not hold the stored bytes: there is only to show which files were signed
+            content.check()
+            if proofs is not None:
+                proofs.check()
+        elif proofs is None:
+            _check_contiguous(file, checkpoint, leaves_in(format_, file, content))
+        else:
+            _check_proven(file, checkpoint, leaves_in(format_, file, content), batches(proofs))
 
     def _read(self, name: str, limit: int) -> bytes:
         try:
@@ -131,72 +106,24 @@ class ExportDirectory:
             raise KtError("usage", f"{self._path / name} can't be read: {error.strerror}.") from None
 
 
-class Content:
-    """The bytes of a file, whose size and hash are checked before and while they are handed out."""
-
-    def __init__(self, path: Path, size: int, digest: str, moved: Moved) -> None:
-        self.name = path.name
-        self._path = path
-        self._size = size
-        self._digest = digest
-        self._moved = moved
-
-    def __iter__(self) -> Iterator[bytes]:
-        """
-        Raises:
-            NotProven: the file has another size or content.
-        """
-        name, actual = self.name, sha256()
-        try:
-            found = self._path.stat()
-            if found.st_size != self._size:
-                how = "was cut" if found.st_size < self._size else "has bytes behind its end"
-                raise NotProven(f"the file {name} {how}: it has {found.st_size} bytes, not {self._size}")
-            with self._path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    actual.update(chunk)
-                    yield chunk
-                    self._moved(len(chunk))
-        except OSError as error:
-            raise KtError("usage", f"{self._path} can't be read: {error.strerror}.") from None
-        if actual.hexdigest() != self._digest:
-            raise NotProven(f"the file {name} was changed")
+def _check_contiguous(file: ExportedFile, checkpoint: Checkpoint, found: Iterator[Leaves]) -> None:
+    rows, following = ContiguousRows(file, checkpoint), file.first
+    for leaves, sequences in found:
+        if sequences is not None and sequences != list(range(following, following + len(leaves))):
+            raise NotProven(f"{file.name}: a row names another sequence than its own")
+        rows.take(leaves)
+        following += len(leaves)
+    rows.finish()
 
 
-def _batches(content: Content) -> Iterator[list[bytes]]:
-    """Whole lines of a file of zstd frames."""
-    rest = b""
-    for block in _plain(content):
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > MAX_LINE:
-            raise NotProven(f"{content.name}: a line is longer than {MAX_LINE} bytes")
-        if lines:
-            yield lines
-    if rest:
-        raise NotProven(f"{content.name}: the last line is not complete")
-
-
-def _plain(content: Content) -> Iterator[bytes]:
-    """The content of one zstd frame."""
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    for chunk in content:
-        if decompressor.eof:
-            raise _beyond(content)
-        try:
-            yield decompressor.decompress(chunk)
-        except zstandard.ZstdError:
-            raise NotProven(f"the file {content.name} was changed: zstd (RFC 8878) can't read it") from None
-        if decompressor.unused_data:
-            raise _beyond(content)
-    if not decompressor.eof:
-        raise NotProven(f"the file {content.name} breaks off")
-
-
-def _beyond(content: Content) -> NotProven:
-    return NotProven(f"the file {content.name} goes on behind the end of its content")
-
-
-def _check_over(lines: Iterator[bytes]) -> None:
+def _check_proven(
+    file: ExportedFile, checkpoint: Checkpoint, found: Iterator[Leaves], proofs: Iterator[list[bytes]]
+) -> None:
+    rows, lines = ProvenRows(file, checkpoint), (line for batch in proofs for line in batch)
+    for leaves, sequences in found:
+        taken = [rows.take(leaf, next(lines, b"")) for leaf in leaves]
+        if sequences not in (None, taken):
+            raise NotProven(f"{file.name}: a row names another sequence than its own")
     if next(lines, None) is not None:
-        raise NotProven("there are more proofs than rows")
+        raise NotProven(f"{file.name} has more proofs than rows")
+    rows.finish()

@@ -74,8 +74,8 @@ class ContiguousRows:
         if self._tree.end != file.first - 1:
             raise NotProven(f"{file.name}: the manifest does not hold the hashes before its rows")
 
-    def take(self, lines: Sequence[bytes]) -> None:
-        self._tree.extend(leaves_of(lines))
+    def take(self, leaves: Sequence[bytes]) -> None:
+        self._tree.extend(leaves)
 
     def finish(self) -> None:
         """
@@ -105,8 +105,9 @@ class ProvenRows:
         self._sequence = file.first - 1
         self._rows = 0
 
-    def take(self, leaf: bytes, proof: bytes) -> None:
-        """
+    def take(self, leaf: bytes, proof: bytes) -> int:
+        """The row's sequence.
+
         Raises:
             NotProven: the row is not in the log at its place.
         """
@@ -118,6 +119,7 @@ class ProvenRows:
         except NotProven as reason:
             raise NotProven(f"{self._file.name}: the row {sequence} is not proven: {reason}") from None
         self._sequence, self._rows = sequence, self._rows + 1
+        return sequence
 
     def finish(self) -> None:
         """

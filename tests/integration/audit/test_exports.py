@@ -222,6 +222,25 @@ async def test_filtered_rows_and_those_beside_other_orgs_have_proofs(
         assert not any(b'"other"' in line for line in lines(own, EVENTS))
 
 
+@pytest.mark.parametrize("format_", ["ocsf", "csv", "parquet"])
+async def test_other_formats_verify_as_well(
+    nats_server: Bus, postgres: Database, tmp_path: Path, format_: str
+) -> None:
+    async with exports(nats_server, postgres) as system:
+        for number in range(12):
+            await system.log.append(f"V_{number}", actor="alice" if number % 3 == 0 else "bob")
+        await system.log.put(access_subject("acme", "config_variable", "B"), b"no event\nat all \xff")
+        await system.log.project()
+
+        whole = await system.export(tmp_path / "x", format=format_)
+        filtered = await system.export(tmp_path / "y", format=format_, filter="actor=alice")
+
+        assert system.verify(whole).manifest.complete
+        found = system.verify(filtered).manifest
+        assert (found.format, found.complete, found.logs[0].rows) == (format_, False, 4)
+        assert any(file.proofs for file in found.files)
+
+
 async def test_an_export_goes_on_in_another_instance(nats_server: Bus, postgres: Database, tmp_path: Path) -> None:
     async with exports(nats_server, postgres) as system:
         await system.log.append("A", times=17)
