@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import (
     access_log,
     creates,
+    exports,
     gateway_throughput,
     master_rotation,
     memory,
@@ -44,6 +45,8 @@ _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
     "rotation": rotation.measure,
     "gateway_throughput": gateway_throughput.measure,
     "access_log": access_log.measure,
+    "export": exports.measure_export,
+    "offline_verify": exports.measure_verify,
 }
 _ALONE: Mapping[str, Callable[[], Record]] = {
     "projector": _projector,
@@ -58,6 +61,8 @@ NAMES = (
     "gateway_throughput",
     "access_log",
     "projector",
+    "export",
+    "offline_verify",
     "second_start",
     "memory",
     "master_rotation",

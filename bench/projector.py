@@ -70,7 +70,7 @@ class _Engines:
 
 async def _measure(directory: Path, events: int, rounds: int) -> dict[str, Any]:
     async with _engines(directory) as engines:
-        await _publish(engines.recorder, events)
+        await publish(engines.recorder, events)
         await _project(engines, events)
         blocks = await _encoded_rows(engines.admin)
         pairs = [(events / await _project(engines, events), events / await _copy(engines.admin, blocks))]
@@ -125,7 +125,7 @@ async def _make_reference(admin: psycopg.AsyncConnection[Any]) -> None:
     await admin.execute("CREATE TABLE reference_all PARTITION OF reference DEFAULT")
 
 
-async def _publish(bus: BulkClient, events: int) -> None:
+async def publish(bus: BulkClient, events: int) -> None:
     """Resolutions of 50 variables by 20 gateways, recorded as the resolver records them."""
     ids, log = Uuid7Factory(), AccessLog(bus)
     for start in range(0, events, _LOG_BATCH):
