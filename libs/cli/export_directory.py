@@ -8,7 +8,7 @@ from pathlib import Path
 
 from libs.cli.export_files import Content, Leaves, Moved, batches, leaves_in
 from libs.common.errors import KtError
-from libs.common.transparency.export_rows import ContiguousRows, ProvenRows
+from libs.common.transparency.export_rows import ContiguousRows, ProvenRows, sequence_of
 from libs.common.transparency.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -72,6 +72,22 @@ class ExportDirectory:
             if found is not None:
                 self._check_file(file, found, moved)
         return VerifiedExport(self.manifest, tuple(checked.values()))
+
+    def rows(self) -> Iterator[tuple[ExportedFile, int, bytes]]:
+        """Each row of an NDJSON export with its file and sequence: the line as it was written."""
+        for file in self.manifest.files:
+            content = Content(self._path / file.name, file.bytes, file.sha256, lambda _: None)
+            lines = (line for batch in batches(content) for line in batch)
+            for sequence, line in zip(self._sequences(file), lines, strict=True):
+                yield file, sequence, line
+
+    def _sequences(self, file: ExportedFile) -> Iterator[int]:
+        if file.proofs is None:
+            yield from range(file.first, file.last + 1)
+            return
+        content = Content(self._path / file.proofs.name, file.proofs.bytes, file.proofs.sha256, lambda _: None)
+        for batch in batches(content):
+            yield from map(sequence_of, batch)
 
     def _check_names(self) -> None:
         expected = {MANIFEST, SIGNATURE, *(name for file in self.manifest.files for name in names_of(file))}

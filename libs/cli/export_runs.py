@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from libs.cli.client import HttpClient
 from libs.cli.discovery import connect
 from libs.cli.documents import print_json
 from libs.cli.export_directory import ExportDirectory, VerifiedLog
@@ -27,23 +28,27 @@ RETRY_SECONDS: Final = 2.0
 
 def fetch(session: Session, directory: Path, query: Mapping[str, str]) -> None:
     """Write an export into a directory, or go on with the one that is there."""
-    client = connect(session, timeout=ANSWER_SECONDS)
     with Progress("") as progress:
-        bar = _EntriesBar(Bar(progress))
-        download = Download(client, directory, {k: v for k, v in query.items() if v}, bar.show)
-        if download.resumed:
-            progress.note("Going on with the export that is there.")
-
-        def retry(error: KtError) -> None:
-            progress.note(f"{error.detail} Trying again.")
-            time.sleep(RETRY_SECONDS)
-
-        manifest = download.run(retry)
+        manifest = download(connect(session, timeout=ANSWER_SECONDS), directory, query, progress)
     if session.json:
         print_json({"directory": str(directory), **manifest.model_dump(mode="json")})
         return
     print_details([("DIRECTORY", directory), *_details(manifest)])
     click.echo(f"Check it: `kt events verify {directory} --key keys.txt` (from `kt events keys`).", err=True)
+
+
+def download(client: HttpClient, directory: Path, query: Mapping[str, str], progress: Progress) -> Manifest:
+    """Raises: KtError as :meth:`libs.cli.exporting.Download.run`."""
+    bar = _EntriesBar(Bar(progress))
+    run = Download(client, directory, {k: v for k, v in query.items() if v}, bar.show)
+    if run.resumed:
+        progress.note("Going on with the export that is there.")
+
+    def retry(error: KtError) -> None:
+        progress.note(f"{error.detail} Trying again.")
+        time.sleep(RETRY_SECONDS)
+
+    return run.run(retry)
 
 
 def check(directory: Path, keys: Sequence[VerifierKey]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 
 from libs.cli.base import KtGroup, pass_session
 from libs.cli.client import HttpClient
-from libs.cli.commands.exports import export
+from libs.cli.commands.exports import export, report
 from libs.cli.commands.keeping import hold, rebuild, retention
 from libs.cli.commands.proofs import checkpoint, keys, prove, repair, verify
 from libs.cli.discovery import connect
@@ -185,5 +185,5 @@ def _named(thing: Mapping[str, Any]) -> str:
     return f"{thing.get('type', '')}/{thing.get('id', '')}"
 
 
-for _command in (export, keys, checkpoint, prove, verify, repair):
+for _command in (export, report, keys, checkpoint, prove, verify, repair):
     events.add_command(_command)

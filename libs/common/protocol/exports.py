@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
 from libs.common.messaging.rpc import Binary, Endpoint, Message
+from libs.common.protocol.audit import STREAM_PATTERN
 from libs.common.protocol.parties import Caller
 
 PIECE_BYTES: Final = 700 * 1024
@@ -18,7 +19,7 @@ PIECE_TIMEOUT_S: Final = 60.0
 
 class OpenExport(Message):
     """Begin an export of the caller's org. ``id`` is a UUID. It holds what was recorded from ``begins`` until before
-    ``ends``, as far as ``filter`` finds it."""
+    ``ends``, as far as ``filter`` finds it. ``streams``: of these alone; of all when there are none."""
 
     id: str
     caller: Caller
@@ -26,6 +27,7 @@ class OpenExport(Message):
     filter: str = Field(default="", max_length=4096)
     begins: AwareDatetime | None = None
     ends: AwareDatetime | None = None
+    streams: list[Annotated[str, Field(pattern=STREAM_PATTERN)]] = Field(default_factory=list, max_length=2)
 
 
 class FindExport(Message):

@@ -56,6 +56,15 @@ def proof_line(sequence: int, path: Sequence[bytes]) -> bytes:
     return orjson.dumps({"path": [base64.b64encode(hash_).decode() for hash_ in path], "sequence": sequence})
 
 
+def sequence_of(line: bytes) -> int:
+    """The sequence that a line of proof is for.
+
+    Raises:
+        NotProven: it is none.
+    """
+    return _proof(line)[0]
+
+
 class ContiguousRows:
     """Checks a file that holds every row of its range, in their order."""
 

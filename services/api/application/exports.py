@@ -32,6 +32,8 @@ class Exports:
         filter_: str,
         begins: datetime | None,
         ends: datetime | None,
+        *,
+        stream: str = "",
     ) -> protocol.ExportView:
         """
         Raises:
@@ -39,7 +41,13 @@ class Exports:
                 when it could not be put on record.
         """
         request = protocol.OpenExport(
-            id=self.ids.new(), caller=call.caller(), format=format_, filter=filter_, begins=begins, ends=ends
+            id=self.ids.new(),
+            caller=call.caller(),
+            format=format_,
+            filter=filter_,
+            begins=begins,
+            ends=ends,
+            streams=[stream] if stream else [],
         )
         export = await self.bus.call(protocol.OPEN_EXPORT, request, timeout_s=protocol.PIECE_TIMEOUT_S)
         await self.reads.note_export(call, export, continued=False)

@@ -74,6 +74,7 @@ class Exporting:
         format_ = Format(request.format)
         self._encoders.encoder(format_, next(iter(STREAM_NUMBERS)))
         filter_ = render(parse(request.filter))
+        streams = [stream for stream in STREAM_NUMBERS if stream in (request.streams or STREAM_NUMBERS)]
         await self._freshness.caught_up(FRESHNESS_WAIT_S)
         export = Export(
             id=request.id,
@@ -85,7 +86,7 @@ class Exporting:
             requester_type=request.caller.actor_type,
             requester_id=request.caller.actor_id,
             requested_at=self._clock.now(),
-            logs=tuple([await self._range(request, stream) for stream in STREAM_NUMBERS]),
+            logs=tuple([await self._range(request, stream) for stream in streams]),
         )
         await self._store.add(export)
         return _view(export)

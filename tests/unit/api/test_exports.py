@@ -63,7 +63,9 @@ def unpacked(archive: bytes) -> dict[str, bytes]:
 
 async def test_an_export_is_an_archive_of_its_files(system: System) -> None:
     answer = await system.ask(
-        "GET", "/v1/events/export?filter=actor%3Dalice&to=2026-11-01T00:00:00Z", token=token_for("auditor")
+        "GET",
+        "/v1/events/export?filter=actor%3Dalice&stream=KT_EVENTS&to=2026-11-01T00:00:00Z",
+        token=token_for("auditor"),
     )
 
     assert (answer.status, answer.headers["content-type"]) == (200, "application/x-tar")
@@ -75,6 +77,7 @@ async def test_an_export_is_an_archive_of_its_files(system: System) -> None:
     assert (found["rows-0"], found["rows-2"], found["manifest.note"]) == (ROWS[0], ROWS[2], NOTE)
     (asked,) = system.bus.requests(exports.OPEN_EXPORT)
     assert (asked.caller.org, asked.caller.actor_id, asked.filter) == ("default", "auditor-1", "actor=alice")
+    assert asked.streams == ["KT_EVENTS"]
 
 
 async def test_it_is_on_record_with_what_was_exported(system: System) -> None:
@@ -140,7 +143,7 @@ async def test_what_fails_later_breaks_the_stream_off(system: System) -> None:
         "after=x",
         "resume=e1&format=csv",
         "filter=" + "x" * 4097,
-        "stream=KT_EVENTS",
+        "stream=KT_OTHER",
     ],
 )
 async def test_a_query_that_is_not_understood_is_refused(system: System, query: str) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from services.api.adapters.http.proof_models import Stream
+
 
 class ExportQuery(BaseModel):
     """``resume`` goes on with an export, and takes nothing but ``after``."""
@@ -21,6 +23,7 @@ class ExportQuery(BaseModel):
     filter: Annotated[
         str, Field(max_length=4096, description="As of `GET /v1/events`", examples=["category=secret_management"])
     ] = ""
+    stream: Annotated[Stream | None, Field(description="Of this stream alone")] = None
     resume: Annotated[str, Field(max_length=36, description="The id of an export that was begun")] = ""
     after: Annotated[str, Field(max_length=128, description="The last file of rows that is there")] = ""
 

@@ -52,7 +52,9 @@ async def export_events(query: Annotated[ExportQuery, Query()], ask: Asked) -> S
     if query.resume:
         export = await exports.resume(call, query.resume, query.after)
     else:
-        export = await exports.begin(call, query.format, query.filter, query.begins, query.ends)
+        export = await exports.begin(
+            call, query.format, query.filter, query.begins, query.ends, stream=query.stream or ""
+        )
     pieces = exports.pieces(call, export)
     first = await anext(pieces)  # what fails before anything is sent is answered as a problem
     entries = sum(max(0, found.last - found.first + 1) for found in export.ranges)
