@@ -88,8 +88,12 @@ def test_the_report_answers_the_auditor(used: System, tmp_path: Path) -> None:
     assert {row["resource"] for row in rows("keys.csv")} == {
         "config_variable/OPENAI_API_KEY",
         "config_variable/ANTHROPIC_API_KEY",
+        "signing_keys/jwt",
     }
-    assert [row["resource"] for row in rows("rotations.csv")] == ["config_variable/OPENAI_API_KEY"]
+    assert [row["resource"] for row in rows("rotations.csv")] == [
+        "signing_keys/jwt",
+        "config_variable/OPENAI_API_KEY",
+    ]
     assert "config_variable/MISSING" in {row["resource"] for row in rows("failures.csv")}
     assert any(row["name"] == "worker" for row in rows("tokens.csv"))
     uses = {(row["actor"], row["resource"]): row["resolved"] for row in rows("access.csv")}

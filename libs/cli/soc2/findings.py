@@ -11,8 +11,9 @@ from typing import Any, Final
 OLD_DAYS: Final = 90
 """A key that was set longer ago is pointed out."""
 
-_SECRETS: Final = frozenset({"config_variable", "git_token"})
-_SET: Final = frozenset({"create", "rotate", "roll_back", "take_over"})
+_KEYS: Final = frozenset({"config_variable", "git_token", "encryption_key", "signing_keys"})
+_SET: Final = frozenset({"create", "rotate", "roll_back", "take_over", "change", "complete_deep_rotation"})
+_ROTATIONS: Final = frozenset({"rotate", "rotate_secret", "change", "complete_deep_rotation"})
 _ADMINISTRATIVE: Final = frozenset({"secret_management", "access_management", "audit"})
 
 
@@ -73,7 +74,9 @@ class Entry:
 
 @dataclass(slots=True)
 class Key:
-    """A secret that was there at the end of the period; ``age_days`` is that of its value."""
+    """A secret, or a key of the system, that was there at the end of the period; ``age_days`` is that of its value.
+
+    A key of the system that never changed is not in the log, and so not here."""
 
     resource: str
     version: str
@@ -117,7 +120,7 @@ class Findings:
         entry = _entry(stream, sequence, event)
         if event["time"] >= self.begins:
             self._in_period(stream, data, entry)
-        if data["resource"]["type"] in _SECRETS and stream == "KT_EVENTS":
+        if data["resource"]["type"] in _KEYS and stream == "KT_EVENTS":
             self._secret(data, entry)
         self._access(event["type"], data, entry)
 
@@ -153,7 +156,7 @@ class Findings:
             self.failures.append(entry)
         elif stream == "KT_EVENTS" and data["category"] in _ADMINISTRATIVE:
             self.changes.append(entry)
-        if data["action"] in ("rotate", "complete_deep_rotation", "rotate_secret"):
+        if data["action"] in _ROTATIONS:
             self.rotations.append(entry)
         if data["action"] in ("resolve", "reveal"):
             self._use(entry)

@@ -118,10 +118,26 @@ def _sections(found: Findings) -> list[Section]:
     keys = found.keys()
     old = frozenset(number for number, key in enumerate(keys) if key.age_days > OLD_DAYS)
     return [
-        _section("Which tokens were valid?", "tokens.csv", Token, found.valid_tokens(), "Valid at some time of it."),
-        _section("Which gateways were enrolled?", "gateways.csv", Gateway, found.gateways.values(), "Up to its end."),
         _section(
-            "Who was given which secret?", "access.csv", Use, found.uses.values(), "By actor and secret, with counts."
+            "Which tokens were valid?",
+            "tokens.csv",
+            Token,
+            found.valid_tokens(),
+            "Those valid at some time of the period.",
+        ),
+        _section(
+            "Which gateways were enrolled?",
+            "gateways.csv",
+            Gateway,
+            found.gateways.values(),
+            "Those enrolled up to its end.",
+        ),
+        _section(
+            "Who was given which secret?",
+            "access.csv",
+            Use,
+            found.uses.values(),
+            "By actor and secret, with counts, in the period.",
         ),
         _section(
             "Who changed what?",
@@ -130,7 +146,7 @@ def _sections(found: Findings) -> list[Section]:
             found.changes,
             "Secrets, keys, tokens, gateways, webhooks, log.",
         ),
-        _section("Which keys were rotated?", "rotations.csv", Entry, found.rotations, "In the period."),
+        _section("Which keys were rotated?", "rotations.csv", Entry, found.rotations, "Rotations in the period."),
         dataclasses.replace(
             _section(
                 "How old is each key?",

@@ -104,7 +104,8 @@ class Exporting:
     async def piece(self, _subject: str, request: protocol.GetExportPiece) -> protocol.ExportPiece:
         """
         Raises:
-            KtError: ``not_found``; ``invalid_request`` before its turn; ``log_damaged``; ``unavailable``.
+            KtError: ``not_found``; ``invalid_request`` before its turn; ``log_damaged``; ``unavailable``;
+                ``conflict`` when entries went by retention since it was begun.
         """
         export = await self._find(request.org, request.id)
         if request.part == "manifest":
@@ -185,8 +186,17 @@ class Exporting:
             del self._made[key]
 
     async def _make(self, export: Export, place: Place) -> Made:
-        async with self._making:
-            made = await self._maker.make(export, place)
+        try:
+            async with self._making:
+                made = await self._maker.make(export, place)
+        except KtError as error:
+            if error.code == "log_damaged" and await self._checkpoints.minimum(place.log.stream) > place.log.minimum:
+                raise KtError(
+                    "conflict",
+                    "Since the export was begun, entries of the log went by retention.",
+                    "Begin it again, in an empty directory.",
+                ) from None
+            raise
         await self._store.put(export.id, made.segment)
         return made
 

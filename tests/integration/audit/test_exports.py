@@ -298,6 +298,25 @@ async def test_a_log_that_was_changed_is_not_exported(
         assert system.verify(tmp_path / "before").manifest.complete
 
 
+async def test_entries_that_go_by_retention_meanwhile_are_no_damage(
+    nats_server: Bus, postgres: Database, tmp_path: Path
+) -> None:
+    async with exports(nats_server, postgres) as system:
+        await system.log.append("A", times=12)
+        await system.log.project()
+        service = system.service()
+        opened = await service.open("", OpenExport(id=Uuid7Factory(SystemClock()).new(), caller=AUDITOR))
+        await system.as_admin("INSERT INTO minimums VALUES (1, 8, now())")
+        await system.as_admin("DELETE FROM entries WHERE sequence <= 8")
+
+        with pytest.raises(KtError, match="went by retention") as caught:
+            await system.fetch(service, opened.id, tmp_path / "x")
+
+        assert caught.value.code == "conflict"
+        later = system.verify(await system.export(tmp_path / "y")).manifest
+        assert (later.complete, later.logs[0].first, later.logs[0].minimum) == (True, 9, 8)
+
+
 async def test_what_the_role_of_the_service_may_not_do(nats_server: Bus, postgres: Database) -> None:
     async with exports(nats_server, postgres) as system:
         for statement in ("UPDATE exports SET org = ''", "DELETE FROM exports", "DELETE FROM export_segments"):

@@ -32,6 +32,7 @@ ENTRIES = "Keeptrusts-Export-Entries"
         "invalid_filter",
         "not_found",
         "misconfigured",
+        "conflict",
         "log_damaged",
         responses={
             200: {
