@@ -17,9 +17,11 @@ from bench import (
     creates,
     exports,
     gateway_throughput,
+    listing,
     master_rotation,
     memory,
     projector,
+    rebuild,
     resolve_batches,
     resolve_latency,
     rotation,
@@ -50,6 +52,8 @@ _ON_A_SYSTEM: Mapping[str, Callable[[System], Record]] = {
 }
 _ALONE: Mapping[str, Callable[[], Record]] = {
     "projector": _projector,
+    "rebuild": rebuild.measure,
+    "listing": listing.measure,
     "second_start": startup.measure,
     "master_rotation": master_rotation.measure,
 }
@@ -63,6 +67,8 @@ NAMES = (
     "projector",
     "export",
     "offline_verify",
+    "rebuild",
+    "listing",
     "second_start",
     "memory",
     "master_rotation",

@@ -61,22 +61,23 @@ def measure(events: int = EVENTS, rounds: int = ROUNDS) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Engines:
+class Engines:
     recorder: BulkClient
     bus: BulkClient
     admin: psycopg.AsyncConnection[Any]
     pool: Pool
+    conninfo: str
 
 
 async def _measure(directory: Path, events: int, rounds: int) -> dict[str, Any]:
-    async with _engines(directory) as engines:
-        await publish(engines.recorder, events)
-        await _project(engines, events)
-        blocks = await _encoded_rows(engines.admin)
-        pairs = [(events / await _project(engines, events), events / await _copy(engines.admin, blocks))]
+    async with engines(directory) as there:
+        await publish(there.recorder, events)
+        await _project(there, events)
+        blocks = await _encoded_rows(there.admin)
+        pairs = [(events / await _project(there, events), events / await _copy(there.admin, blocks))]
         for _ in range(1, rounds):
-            reference = events / await _copy(engines.admin, blocks)
-            pairs.append((events / await _project(engines, events), reference))
+            reference = events / await _copy(there.admin, blocks)
+            pairs.append((events / await _project(there, events), reference))
     ratio = statistics.median(value / reference for value, reference in pairs)
     return {
         "name": NAME,
@@ -90,7 +91,8 @@ async def _measure(directory: Path, events: int, rounds: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _engines(directory: Path) -> AsyncIterator[_Engines]:
+async def engines(directory: Path) -> AsyncIterator[Engines]:
+    """NATS and PostgreSQL, provisioned, and what talks to them."""
     identities = ensure_identities(directory / "identities", datetime.now(UTC))
     bus = NatsServer(directory / "nats", directory / "nats.log", identities)
     database = PostgresServer(directory / "postgres", directory / "postgres.log")
@@ -114,7 +116,7 @@ async def _engines(directory: Path) -> AsyncIterator[_Engines]:
             await client.connect(bus.url, **read_credentials(identities.creds(name)).connect_options())
             stack.push_async_callback(client.close)
         pool = await stack.enter_async_context(open_pool(dsns["audit"], "audit"))
-        yield _Engines(recorder, audit, admin, pool)
+        yield Engines(recorder, audit, admin, pool, dsns["audit"])
 
 
 async def _make_reference(admin: psycopg.AsyncConnection[Any]) -> None:
@@ -162,7 +164,7 @@ async def _copy(admin: psycopg.AsyncConnection[Any], blocks: Sequence[bytes]) ->
     return time.perf_counter() - began
 
 
-async def _project(engines: _Engines, events: int) -> float:
+async def _project(engines: Engines, events: int) -> float:
     await engines.admin.execute(sql.SQL("TRUNCATE {}, checkpoints, tiles").format(sql.Identifier(TABLE)))
     await engines.admin.execute("CHECKPOINT")
     runner = runner_of(engines.bus, engines.pool, ACCESS)

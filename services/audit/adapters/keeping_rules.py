@@ -17,7 +17,8 @@ from services.audit.domain.streams import STREAM_NUMBERS
 
 log = logging.getLogger(__name__)
 
-_TOLD_BY: Final = frozenset({"audit_log", GATEWAY_POLICY})
+AUDIT_LOG: Final = "audit_log"
+_TOLD_BY: Final = frozenset({AUDIT_LOG, GATEWAY_POLICY})
 
 _SET: Final = """
 INSERT INTO retention (org, gateway, days) VALUES (%s, %s, %s)
@@ -35,7 +36,9 @@ class KeepingRules:
     """Applies events about the log, in the transaction that writes their rows."""
 
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
-        for message in messages:
+        # Taking each subject apart would cost a hundredth of what the whole projection may take.
+        near = [m for m in messages if AUDIT_LOG in m.subject or GATEWAY_POLICY in m.subject]
+        for message in near:
             if aggregate_of(message.subject) not in _TOLD_BY:
                 continue
             try:
