@@ -42,7 +42,7 @@ from services.audit.adapters.entries_projection import COLUMNS, TABLE
 from services.audit.main import runner_of
 
 NAME = "projector"
-BOUND = 0.5
+BOUND = 0.6
 EVENTS = 30_000
 ROUNDS = 7
 _LOG_BATCH = 500

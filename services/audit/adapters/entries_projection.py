@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from psycopg import errors
+from psycopg.types.string import BytesBinaryDumper
 
 from libs.common.calendar import Month
 from libs.common.direct_get import StoredMessage
 from libs.common.events import REGISTRY
 from libs.common.postgres import Connection
 from libs.common.transparency.merkle import leaf_hash
+from libs.common.transparency.tiles import TileKey
 from services.audit.adapters.keeping_rules import KeepingRules
 from services.audit.adapters.partitions import Partitions
 from services.audit.adapters.tree import StreamTree
@@ -49,27 +51,31 @@ class EntriesProjection:
     async def apply(self, connection: Connection, messages: Sequence[StoredMessage]) -> None:
         months = _months(messages)
         await self._partitions.ensure(connection, months | {max(months).following})
-        leaves: list[bytes] = []
+        await self._tree.prepare(connection, messages[0].sequence)
         try:
-            unknown = await self._copy(connection, messages, leaves)
+            unknown, tiles = await self._copy(connection, messages)
         except errors.CheckViolation:  # no partition for a row: it was dropped since it was looked up
             self._partitions.forget()
             raise
-        await self._tree.append(connection, messages[0].sequence, leaves)
+        await self._tree.store(connection, tiles)
         await self._keeping.apply(connection, messages)
         if unknown:
             extra = {"stream": self.stream, "sequences": unknown[:10], "events": len(unknown)}
             log.error("audit.unknown_events", extra=extra)
 
     async def _copy(
-        self, connection: Connection, messages: Sequence[StoredMessage], leaves: list[bytes]
-    ) -> list[int]:
-        """Returns the sequences of what is no event known here, and adds to ``leaves``. Reads and hashes while
+        self, connection: Connection, messages: Sequence[StoredMessage]
+    ) -> tuple[list[int], dict[TileKey, bytes]]:
+        """Returns the sequences of what is no event known here, and the tree's new tiles. Reads and hashes while
         PostgreSQL works on earlier rows."""
         unknown: list[int] = []
+        leaves: list[bytes] = []
         number, known = self._number, _KNOWN_TYPES
+        # For bytea the newest registration counts, and psycopg's own is one in Python.
+        connection.adapters.register_dumper(bytes, BytesBinaryDumper)
         async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(TYPES)
+            format_row = copy.formatter.write_row  # into a buffer that it hands out when it is full
             for message in messages:
                 body, sequence = message.body, message.sequence
                 columns = columns_of(message.subject, body)
@@ -77,8 +83,10 @@ class EntriesProjection:
                     unknown.append(sequence)
                 recorded_at = message.time_ns // 1000 - _POSTGRES_EPOCH_US
                 leaves.append(leaf_hash(body))
-                await copy.write_row((number, sequence, recorded_at, *columns, body))
-        return unknown
+                if block := format_row((number, sequence, recorded_at, *columns, body)):
+                    await copy.write(block)
+            tiles = self._tree.grow(leaves)
+        return unknown, tiles
 
 
 def projection_name(stream: str) -> str:

@@ -53,11 +53,22 @@ class StreamTree:
         Raises:
             KtError: ``log_damaged`` when the tree does not end where these leaves begin.
         """
-        edge, size = self._edge, first_sequence - 1
-        if edge is None or edge.size != size:
-            edge = await self._load(connection, size)
-        await _put(connection, self._number, edge.append(leaf_hashes))
-        self._edge = edge
+        await self.prepare(connection, first_sequence)
+        await self.store(connection, self.grow(leaf_hashes))
+
+    async def prepare(self, connection: Connection, first_sequence: int) -> None:
+        """The first step of :meth:`append`; :meth:`grow` and :meth:`store` are the others. What is grown and then not
+        stored, because the transaction fails, is read again by the next ``prepare``."""
+        size = first_sequence - 1
+        if self._edge is None or self._edge.size != size:
+            self._edge = await self._load(connection, size)
+
+    def grow(self, leaf_hashes: Sequence[bytes]) -> dict[TileKey, bytes]:
+        """The tiles to store, computed without the database."""
+        return self._edge.append(leaf_hashes) if self._edge is not None else {}
+
+    async def store(self, connection: Connection, tiles: Mapping[TileKey, bytes]) -> None:
+        await _put(connection, self._number, tiles)
 
     async def open(self, connection: Connection, position: int) -> None:
         """See that the tree is as large as the log, and is the one that was last signed.
