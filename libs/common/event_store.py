@@ -77,6 +77,25 @@ class EventStore:
             return await self._read_back(subject, body, expected)
         return ack.seq
 
+    async def append_at(self, subject: str, wire_name: str, body: bytes, sequence: int) -> None:
+        """Append one event if the stream ends right before ``sequence``.
+
+        Raises:
+            KtError: ``conflict`` when it does not; ``unavailable``, and then it may be stored or not.
+        """
+        ensure_connected(self._nc)
+        headers = {"Nats-Expected-Last-Sequence": str(sequence - 1), "Kt-Type": wire_name}
+        try:
+            await self._js.publish(subject, body, stream=self._stream, headers=headers)
+        except APIError as error:
+            if error.err_code not in WRONG_LAST_SEQUENCE:
+                raise KtError("unavailable", "The event stream refused the write; nothing was stored.") from None
+            raise KtError(
+                "conflict", f"The event stream does not end at {sequence - 1}; nothing was stored."
+            ) from None
+        except (NatsError, TimeoutError):
+            raise KtError("unavailable", "The event stream did not confirm the write.", "Repeat it.") from None
+
     async def _read_back(self, subject: str, body: bytes, expected: int) -> int:
         for _ in range(_READ_BACK_ATTEMPTS):
             try:

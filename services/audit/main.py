@@ -50,6 +50,7 @@ from services.audit.adapters.recording import Recording
 from services.audit.adapters.retention_recorder import BusRetentionRecorder
 from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, PostgresTrees
 from services.audit.adapters.stream_freshness import StreamFreshness
+from services.audit.adapters.stream_restorer import StreamRestorer
 from services.audit.adapters.tree import StreamTree
 from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.copying import Copying
@@ -101,8 +102,14 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), freshness))
         checkpointing = serve_proofs(service, settings, pool, freshness)
         serve_exports(service, pool, checkpointing, freshness)
+        restorer = StreamRestorer(service.client, checkpointing, PostgresTrees(pool))
         examiners = {
-            stream: StreamExaminer(pool, EvidenceReader(service.nc, pool, stream, subject), stream)
+            stream: StreamExaminer(
+                pool,
+                EvidenceReader(service.nc, pool, stream, subject),
+                stream,
+                restorer if stream == EVENTS else None,
+            )
             for stream, subject in SUBJECTS.items()
         }
         service.rpc.serve(EXAMINE, Examining(examiners, recording.halted).examine)

@@ -12,10 +12,12 @@ from libs.common.protocol import command
 from libs.common.protocol.tokens import REVOKE_TOKEN
 from libs.common.secret_kinds import KINDS
 from libs.common.service import Service, run_service
+from services.command.adapters.log_keys import BusLogKeys
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
 from services.command.application.audit_log import AuditLogs
 from services.command.application.records import Records
+from services.command.application.restoring import Restoring
 from services.command.application.secrets import Secrets
 from services.command.application.tokens import Tokens
 from services.command.application.webhooks import SECRET_KIND, Webhooks
@@ -43,6 +45,9 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     service.rpc.serve(command.AUDIT_ADD_HOLD, audit_logs.add_hold)
     service.rpc.serve(command.AUDIT_REMOVE_HOLD, audit_logs.remove_hold)
     service.rpc.serve(command.AUDIT_APPLY_RETENTION, audit_logs.apply_retention)
+    log_keys = BusLogKeys(service.client)
+    service.background.append(log_keys.keep)
+    service.rpc.serve(command.RESTORE_EVENTS, Restoring(log_keys, EventStore(service.nc)).restore)
     service.rpc.serve(command.AUDIT_RECORD_REBUILD, audit_logs.record_rebuild)
     yield
 

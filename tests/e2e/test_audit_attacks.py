@@ -273,6 +273,18 @@ def test_a_stream_that_was_cut_off_reordered_or_used_again_is_named(attacker: At
     attacker.verify("--stream", ACCESS, code=0)
 
 
-def test_events_that_were_cut_off_are_named(attacker: Attacker) -> None:
+def test_events_that_were_cut_off_are_named_and_given_back(attacker: Attacker) -> None:
+    last = attacker.on_bus(lambda nc: api(nc, f"STREAM.INFO.{EVENTS}", {}))["state"]["last_seq"]
+    signed = attacker.system.http("GET", f"/v1/events/checkpoint?stream={EVENTS}&covering={last - 1}").body
+    assert signed["size"] == last
     held = written_anew(attacker, EVENTS, "command", lambda messages: messages[:-3])
     assert attacker.named(EVENTS) == {("stream_shortened", len(held) - 2, len(held))}
+    assert attacker.repair(EVENTS) == {"stream_shortened": "repaired"}
+    attacker.verify("--stream", EVENTS, code=0)
+
+    def works_again() -> bool:
+        return attacker.system.create("AFTERWARDS", "a-value-of-some-length").status in (201, 409)
+
+    eventually(works_again, "the services go on behind the stream's end", 60)
+    number = attacker.system.http("GET", "/v1/config-variables/AFTERWARDS").body["version"]
+    assert number == 1

@@ -257,6 +257,30 @@ class WebhookUpkeep(Message):
     reason: str = ""
 
 
+class ProvenEvent(Message):
+    """An event's bytes, and the inclusion proof (RFC 6962 section 2.1.1) from them to the root of a checkpoint."""
+
+    body: Binary
+    path: list[Binary] = Field(max_length=63)
+
+
+class RestoreEvents(Message):
+    """Append ``items`` at the end of ``KT_EVENTS``, the first of them at the sequence ``first``.
+
+    ``note`` is the signed checkpoint that all of them are proven by.
+    """
+
+    first: int = Field(ge=1)
+    items: list[ProvenEvent] = Field(min_length=1, max_length=64)
+    note: str
+
+
+class Restored(Message):
+    """The stream holds the events up to ``last``."""
+
+    last: int
+
+
 WEBHOOK = Endpoint("kt.cmd.v1.webhook", _QUEUE, WebhookCommand, WebhookOutcome, "Change a webhook")
 WEBHOOK_UPKEEP = Endpoint(
     "kt.cmd.v1.webhook_upkeep", _QUEUE, WebhookUpkeep, Recorded, "Retire old secrets, disable what is gone"
@@ -268,6 +292,9 @@ AUDIT_ADD_HOLD = Endpoint("kt.cmd.v1.audit_log.add_hold", _QUEUE, AddHold, Recor
 AUDIT_REMOVE_HOLD = Endpoint("kt.cmd.v1.audit_log.remove_hold", _QUEUE, RemoveHold, Recorded, "Remove a hold")
 AUDIT_APPLY_RETENTION = Endpoint(
     "kt.cmd.v1.audit_log.apply_retention", _QUEUE, ApplyRetention, Recorded, "Record that a month of the log goes"
+)
+RESTORE_EVENTS = Endpoint(
+    "kt.cmd.v1.audit_log.restore_events", _QUEUE, RestoreEvents, Restored, "Give the stream back what was cut off"
 )
 AUDIT_RECORD_REBUILD = Endpoint(
     "kt.cmd.v1.audit_log.record_rebuild", _QUEUE, RecordRebuild, Recorded, "Record that the log was rebuilt"

@@ -14,6 +14,7 @@ from libs.common.transparency.tiles import HEIGHT, WIDTH, TileKey, split
 from services.audit.adapters.entries_projection import COLUMNS
 from services.audit.adapters.evidence import DATABASE, EPOCH, Evidence, EvidenceReader, Row
 from services.audit.adapters.partitions import Partitions
+from services.audit.adapters.stream_restorer import StreamRestorer
 from services.audit.adapters.tree import get_tiles
 from services.audit.application.ports import Examined
 from services.audit.domain.entry import columns_of
@@ -42,7 +43,11 @@ _CLOSE_TILES: Final = "ALTER TABLE tiles ENABLE TRIGGER tile_only_grows"
 class StreamExaminer:
     """Implements ``Examiner``."""
 
-    def __init__(self, pool: Pool, reader: EvidenceReader, stream: str) -> None:
+    def __init__(
+        self, pool: Pool, reader: EvidenceReader, stream: str, restorer: StreamRestorer | None = None
+    ) -> None:
+        """Without a ``restorer`` the stream is given nothing back."""
+        self._restorer = restorer
         self._pool = pool
         self._reader = reader
         self._stream = stream
@@ -65,9 +70,24 @@ class StreamExaminer:
                 findings = examine(evidence.seen)
                 await self._rows(connection, evidence, findings)
                 await self._tiles(connection, evidence, findings)
+        why = await self._stream_end(evidence, findings)
         after = await self._reader.read(first, count)
         left = {(f.kind, n) for f in examine(after.seen) for n in range(f.first, f.last + 1)}
-        return [(finding, _outcome(finding, left)) for finding in findings]
+        return [(finding, _outcome(finding, left, why)) for finding in findings]
+
+    async def _stream_end(self, evidence: Evidence, findings: Iterable[Finding]) -> str:
+        """Append to the stream what was cut off, if nothing else is wrong with it here; why not, if not."""
+        wrong = {f.kind for f in findings if f.kind.side is Side.STREAM}
+        if self._restorer is None or wrong != {Kind.STREAM_SHORTENED}:
+            return ""
+        sources, seen = _sources(evidence), evidence.seen
+        bodies: dict[int, bytes] = {}
+        for sequence in range(max(seen.stream_last + 1, seen.first), min(seen.last, seen.size) + 1):
+            body = sources.get(truth(seen, sequence) or b"")
+            if body is None:
+                return f"the log does not hold {sequence}, which was cut off"
+            bodies[sequence] = body
+        return await self._restorer.restore(bodies)
 
     async def _rows(self, connection: Connection, evidence: Evidence, findings: Iterable[Finding]) -> None:
         wanted = {n for f in findings if f.kind.side is Side.LOG for n in range(f.first, f.last + 1)}
@@ -153,11 +173,11 @@ def _own_time(evidence: Evidence, body: bytes) -> datetime:
     return next(row.recorded_at for rows in evidence.rows.values() for row in rows if row.body == body)
 
 
-def _outcome(finding: Finding, left: set[tuple[Kind, int]]) -> str:
+def _outcome(finding: Finding, left: set[tuple[Kind, int]], why: str) -> str:
     if not any((finding.kind, n) in left for n in range(finding.first, finding.last + 1)):
         return REPAIRED
     if finding.kind.side is Side.STREAM:
-        return _IN_STREAM
+        return f"not repaired: {why}" if why else _IN_STREAM
     if finding.kind is Kind.TREE_CHANGED:
         return _NO_PARENT
     return _UNDECIDED if finding.kind is Kind.UNDECIDED else _NO_SOURCE
