@@ -14,6 +14,8 @@ from nats.aio.client import Client
 
 from libs.common.clock import SystemClock
 from libs.common.direct_get import DirectReader
+from libs.common.errors import KtError
+from libs.common.ids import Uuid7Factory
 from libs.common.messaging.bulk import bulk_connection
 from libs.common.messaging.connection import ConnectionGuard
 from libs.common.postgres import Pool, open_pool
@@ -32,6 +34,7 @@ from libs.common.protocol.audit import (
 from libs.common.protocol.exports import EXPORT_PIECE, FIND_EXPORT, OPEN_EXPORT
 from libs.common.service import Service, run_service
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
+from services.audit.adapters.archive_directory import ArchiveDirectory
 from services.audit.adapters.encoders import FormatEncoders
 from services.audit.adapters.entries_projection import EntriesProjection, projection_name
 from services.audit.adapters.entries_reader import PostgresEntryReader
@@ -52,6 +55,7 @@ from services.audit.adapters.signed_checkpoints import PostgresCheckpoints, Post
 from services.audit.adapters.stream_freshness import StreamFreshness
 from services.audit.adapters.stream_restorer import StreamRestorer
 from services.audit.adapters.tree import StreamTree
+from services.audit.application.archiving import Archiving
 from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.copying import Copying
 from services.audit.application.examining import Examining
@@ -101,7 +105,7 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         freshness = StreamFreshness(service.nc, runners)
         service.rpc.serve(LIST, ListEventsHandler(PostgresEntryReader(pool), freshness))
         checkpointing = serve_proofs(service, settings, pool, freshness)
-        serve_exports(service, pool, checkpointing, freshness)
+        exporting = serve_exports(service, pool, checkpointing, freshness)
         restorer = StreamRestorer(service.client, checkpointing, PostgresTrees(pool))
         examiners = {
             stream: StreamExaminer(
@@ -114,7 +118,8 @@ async def compose(service: Service, settings: AuditSettings) -> AsyncIterator[No
         }
         service.rpc.serve(EXAMINE, Examining(examiners, recording.halted).examine)
         keeping = PostgresKeptLog(pool)
-        retention = Retention(keeping, BusRetentionRecorder(service.client), SystemClock())
+        archiving = archiving_into(settings.audit_archive, exporting)
+        retention = Retention(keeping, BusRetentionRecorder(service.client), SystemClock(), archiving)
         service.background.append(retention.run)
         service.rpc.serve(KEEPING, Keeping(keeping, freshness))
         serve_rebuilds(service, settings, nc, pool)
@@ -170,7 +175,9 @@ def serve_proofs(service: Service, settings: AuditSettings, pool: Pool, freshnes
     return checkpointing
 
 
-def serve_exports(service: Service, pool: Pool, checkpointing: Checkpointing, freshness: StreamFreshness) -> None:
+def serve_exports(
+    service: Service, pool: Pool, checkpointing: Checkpointing, freshness: StreamFreshness
+) -> Exporting:
     source, encoders = PostgresRowSource(pool), FormatEncoders()
     exporting = Exporting(
         store=PostgresExportStore(pool),
@@ -186,6 +193,19 @@ def serve_exports(service: Service, pool: Pool, checkpointing: Checkpointing, fr
     service.rpc.serve(OPEN_EXPORT, exporting.open)
     service.rpc.serve(FIND_EXPORT, exporting.find)
     service.rpc.serve(EXPORT_PIECE, exporting.piece)
+    return exporting
+
+
+def archiving_into(directory: str, exporting: Exporting) -> Archiving | None:
+    """
+    Raises:
+        KtError: ``misconfigured``.
+    """
+    if not directory:
+        return None
+    if not Path(directory).is_absolute():
+        raise KtError("misconfigured", "KEEPTRUSTS_AUDIT_ARCHIVE is no absolute path.", "Give the whole path.")
+    return Archiving(exporting, ArchiveDirectory(Path(directory)), Uuid7Factory())
 
 
 def serve_rebuilds(service: Service, settings: AuditSettings, nc: Client, pool: Pool) -> None:

@@ -20,6 +20,9 @@ class AuditSettings(ServiceSettings):
         default="", description="Where signed states of the log are copied to, with commas"
     )
     audit_witnesses: str = Field(default="", description="Who cosigns them: each an address and a key, with commas")
+    audit_archive: str = Field(
+        default="", description="Directory that months are exported to before they are removed from the log"
+    )
     audit_bucket_access_key: str = Field(default="", repr=False, description="Access key id for buckets")
     audit_bucket_region: str = Field(
         default="us-east-1", description="Region that requests to buckets are signed for"

@@ -23,6 +23,15 @@ _UNSEEN: Final = """
 SELECT coalesce(sum(least(last_sequence, %(last)s) - greatest(first_sequence, %(first)s) + 1), 0)::int8
 FROM unseen WHERE stream = %(stream)s AND first_sequence <= %(last)s AND last_sequence >= %(first)s"""
 
+_WENT: Final = f"""
+SELECT coalesce(sum(upper(went) - lower(went) - (
+    SELECT count(DISTINCT sequence) FROM {TABLE}
+    WHERE stream = %(stream)s AND sequence >= lower(went) AND sequence < upper(went))), 0)::int8
+FROM unnest((
+    SELECT range_agg(int8range(greatest(first_sequence, %(first)s), least(last_sequence, %(last)s), '[]'))
+    FROM retired
+    WHERE stream = %(stream)s AND first_sequence <= %(last)s AND last_sequence >= %(first)s)) AS went"""  # noqa: S608
+
 
 class PostgresRowSource:
     """Implements ``RowSource``."""
@@ -57,8 +66,10 @@ class PostgresRowSource:
     async def accounted(self, stream: str, first: int, last: int) -> int:
         number = STREAM_NUMBERS[stream]
         ((rows,),) = await self._fetch(sql.SQL(_ROWS_OF_ALL), (number, first, last))
-        ((unseen,),) = await self._fetch(sql.SQL(_UNSEEN), {"stream": number, "first": first, "last": last})
-        return int(rows) + int(unseen)
+        span = {"stream": number, "first": first, "last": last}
+        ((unseen,),) = await self._fetch(sql.SQL(_UNSEEN), span)
+        ((went,),) = await self._fetch(sql.SQL(_WENT), span) if rows + unseen < last - first + 1 else ((0,),)
+        return int(rows) + int(unseen) + int(went)
 
     async def _fetch(self, query: sql.SQL | sql.Composed, parameters: Any) -> list[tuple[Any, ...]]:
         with answering("The audit log's database"):

@@ -15,7 +15,9 @@ class BusRetentionRecorder:
     def __init__(self, client: RpcClient) -> None:
         self._client = client
 
-    async def record(self, org: str, month: Month, days: int, ranges: Sequence[Retired]) -> None:
+    async def record(
+        self, org: str, month: Month, days: int, ranges: Sequence[Retired], manifest_digest: str
+    ) -> None:
         command_id = derived_id("retention", org, str(month))
         request = ApplyRetention(
             command_id=command_id,
@@ -23,6 +25,6 @@ class BusRetentionRecorder:
             period=str(month),
             days=days,
             ranges=tuple(ranges),
-            manifest_digest="",
+            manifest_digest=manifest_digest,
         )
         await self._client.call(AUDIT_APPLY_RETENTION, request)

@@ -40,7 +40,7 @@ class RowSource(Protocol):
         """First and last sequence of what was recorded from ``begins`` until before ``ends``; None for nothing."""
 
     async def accounted(self, stream: str, first: int, last: int) -> int:
-        """How many sequences of this range have a row of any org, or were gone before the log could see them."""
+        """How many sequences of this range have a row of any org, went by retention, or were never seen."""
 
 
 class Tiles(Protocol):

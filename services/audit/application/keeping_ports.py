@@ -61,8 +61,11 @@ class KeptLog(Protocol):
 
 
 class RetentionRecorder(Protocol):
-    async def record(self, org: str, month: Month, days: int, ranges: Sequence[Retired]) -> None:
-        """
+    async def record(
+        self, org: str, month: Month, days: int, ranges: Sequence[Retired], manifest_digest: str
+    ) -> None:
+        """``manifest_digest``: of the archive that was made of it; empty for none.
+
         Raises:
             KtError: ``conflict`` when the month is held, or to be kept for longer.
         """

@@ -15,6 +15,7 @@ from libs.common.calendar import Month
 from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.protocol.command import Retired
+from services.audit.application.archiving import Archiving
 from services.audit.application.keeping_ports import KeptLog, MonthContent, RetentionRecorder, SequenceRange
 from services.audit.domain.retention import Rules
 from services.audit.domain.streams import STREAM_NAMES
@@ -31,6 +32,7 @@ class Retention:
     log: KeptLog
     recorder: RetentionRecorder
     clock: Clock
+    archiving: Archiving | None = None
 
     async def run(self) -> None:
         """Rounds until cancelled. Of several instances one works at a time."""
@@ -82,7 +84,8 @@ class Retention:
         ranges = [await self._retired(found) for found in content.ranges]
         try:
             for org in sorted(content.orgs):
-                await self.recorder.record(org, month, rules.days_for(content.orgs), ranges)
+                digest = await self.archiving.keep(org, month) if self.archiving else ""
+                await self.recorder.record(org, month, rules.days_for(content.orgs), ranges, digest)
         except KtError as error:
             if error.code != "conflict":
                 raise

@@ -140,14 +140,16 @@ class DirectRecorder:
 
     commands: AuditLogs
 
-    async def record(self, org: str, month: Month, days: int, ranges: Sequence[protocol.Retired]) -> None:
+    async def record(
+        self, org: str, month: Month, days: int, ranges: Sequence[protocol.Retired], manifest_digest: str
+    ) -> None:
         request = protocol.ApplyRetention(
             command_id=f"{org}/{month}",
             caller=caller(org),
             period=str(month),
             days=days,
             ranges=tuple(ranges),
-            manifest_digest="",
+            manifest_digest=manifest_digest,
         )
         await self.commands.apply_retention("", request)
 
