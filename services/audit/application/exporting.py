@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -24,16 +22,13 @@ from libs.common.transparency.manifest import (
 from services.audit.application.checkpointing import Checkpointing
 from services.audit.application.export_ports import Encoders, ExportSigner, ExportStore, RowSource
 from services.audit.application.ports import Checkpoints, Freshness
+from services.audit.application.segment_cache import SegmentCache
 from services.audit.application.segments import Made, SegmentMaker
 from services.audit.domain.export import Export, LogRange, Place, Segment, first_place, place_behind
 from services.audit.domain.filter_text import parse, render
 from services.audit.domain.streams import STREAM_NUMBERS
 
 FRESHNESS_WAIT_S: Final = 2.0
-MAX_KEPT: Final = 3
-"""Segments in memory: one that is fetched, the next one, and one of somebody else."""
-
-MAX_MAKING: Final = 2
 
 
 class Exporting:
@@ -60,8 +55,7 @@ class Exporting:
         self._signer = signer
         self._freshness = freshness
         self._clock = clock
-        self._made: OrderedDict[tuple[str, int], asyncio.Task[Made]] = OrderedDict()
-        self._making = asyncio.Semaphore(MAX_MAKING)
+        self._cache = SegmentCache(self._make)
 
     async def open(self, _subject: str, request: protocol.OpenExport) -> protocol.ExportView:
         """
@@ -151,10 +145,10 @@ class Exporting:
         place = await self._place(export, number)
         if place is None:
             return None, None
-        made = await self._task(export, place)
+        made = await self._cache.get(export, place)
         following = place_behind(export, made.segment, self._span)
-        if following is not None and (export.id, following.number) not in self._made:
-            self._start(export, following)
+        if following is not None:
+            self._cache.prepare(export, following)
         return made, following
 
     async def _place(self, export: Export, number: int) -> Place | None:
@@ -165,30 +159,9 @@ class Exporting:
             raise KtError("invalid_request", "The segment can't be made before the one in front of it.")
         return place_behind(export, before, self._span)
 
-    async def _task(self, export: Export, place: Place) -> Made:
-        task = self._made.get((export.id, place.number)) or self._start(export, place)
-        self._made.move_to_end((export.id, place.number))
-        return await asyncio.shield(task)
-
-    def _start(self, export: Export, place: Place) -> asyncio.Task[Made]:
-        key = export.id, place.number
-        task = self._made[key] = asyncio.create_task(self._make(export, place))
-        task.add_done_callback(lambda done: self._forget_failed(key, done))
-        while len(self._made) > MAX_KEPT:
-            oldest = next((key for key, made in self._made.items() if made.done()), None)
-            if oldest is None:
-                break
-            del self._made[oldest]
-        return task
-
-    def _forget_failed(self, key: tuple[str, int], task: asyncio.Task[Made]) -> None:
-        if (task.cancelled() or task.exception() is not None) and self._made.get(key) is task:
-            del self._made[key]
-
     async def _make(self, export: Export, place: Place) -> Made:
         try:
-            async with self._making:
-                made = await self._maker.make(export, place)
+            made = await self._maker.make(export, place)
         except KtError as error:
             if error.code == "log_damaged" and await self._checkpoints.minimum(place.log.stream) > place.log.minimum:
                 raise KtError(
@@ -203,6 +176,7 @@ class Exporting:
     async def _manifest(self, export: Export) -> Manifest:
         segments = await self._store.segments(export.id)
         self._check_finished(export, segments)
+        self._cache.forget(export.id, before=len(segments))
         files = [segment.file for segment in segments if segment.file is not None]
         logs = [
             ExportedLog(
