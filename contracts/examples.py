@@ -22,6 +22,7 @@ from libs.common.events.audit_log import (
     RetentionSet,
     RetiredRange,
 )
+from libs.common.events.backup import BackupCreated, BackupRestored, StreamEnd
 from libs.common.events.config_variable import (
     ConfigVariableCreated,
     ConfigVariableDeleted,
@@ -122,6 +123,7 @@ _DELIVERY = (
     "kt.config_variable.rotated.v1",
 )
 
+_ARCHIVE = Resource("backup", "0d5f8a54-6a0e-5c4f-9a0c-8d1b7e2f3a46")
 _DATA_KEYS = Resource("encryption_key", "key-encryption")
 _ROTATION = "01936c2f-8a11-7d21-8c40-5b1e9a7f3d02"
 _OLD_KEY = "0190a5c2-7b1e-7c4d-9f3a-2b6d8e0f1a3c"
@@ -228,6 +230,14 @@ EXAMPLES: Final[tuple[tuple[object, Resource], ...]] = (
         EncryptionKeyRotated("mk-0123456789abcdef", "mk-fedcba9876543210", 3),
         Resource("encryption_key", "mk-fedcba9876543210"),
     ),
+    (
+        BackupCreated(
+            *("c2" * 32, _FIRST_AT, (StreamEnd("KT_ACCESS", 9310), StreamEnd("KT_EVENTS", 52)), 17),
+            master_fingerprints=("mk-fedcba9876543210",),
+        ),
+        _ARCHIVE,
+    ),
+    (BackupRestored("c2" * 32, _FIRST_AT, _LAST_AT, "home"), _ARCHIVE),
     (WebhookCreated(_URL, ("kt.config_variable.*",), "Tells the on-call channel", _SEALED), _WEBHOOK),
     (WebhookUpdated(_URL, ("*",), "Tells the on-call channel", enabled=True), _WEBHOOK),
     (WebhookDisabled("gone"), _WEBHOOK),

@@ -43,7 +43,7 @@ from libs.common.direct_get import StoredMessage
 from libs.common.errors import KtError
 from libs.common.messaging.bulk import BulkClient, bulk_connection
 from libs.common.messaging.rpc import RpcClient
-from libs.common.protocol.keys import AUTHENTICATE_BACKUP, AuthenticateBackup
+from libs.common.protocol.backups import AUTHENTICATE_BACKUP, ArchiveEnd, AuthenticateBackup
 from libs.common.stream_reader import stream_range
 from libs.common.subjects import ACCESS, ALL_ACCESS, ALL_EVENTS, EVENTS
 from libs.engines.files import sync_directory
@@ -56,10 +56,11 @@ _ATTEMPTS: Final = 3
 
 
 async def create(source: Source, target: Path, clock: Clock, software: str, progress: Progress) -> Manifest:
-    """Write an archive to ``target``, which then is whole and durable, or not there.
+    """Write an archive to ``target``, which then is whole, durable and on record, or not there.
 
     Raises:
-        KtError: ``already_exists``; ``stream_damaged`` when a message can't be read; ``unavailable``.
+        KtError: ``already_exists``; ``stream_damaged`` when a message can't be read; ``unavailable``, also when it
+            can't be put on record.
     """
     with _new_file(target) as file:
         async with bulk_connection(BACKUP, source.nats_url, source.creds, streams.QuietGuard()) as nc:
@@ -166,7 +167,13 @@ class _Creation:
     async def _finish(self, manifest: Manifest) -> None:
         content = manifest.to_json()
         self._archive.small(MANIFEST, content)
-        request = AuthenticateBackup(manifest_sha256=self._archive.sums[MANIFEST])
+        request = AuthenticateBackup(
+            manifest_sha256=self._archive.sums[MANIFEST],
+            taken_at=manifest.created_at,
+            streams=tuple(ArchiveEnd(stream=part.name, last=part.last_sequence) for part in manifest.streams),
+            values=manifest.sealed_store.values,
+            master_fingerprints=manifest.sealed_store.master_fingerprints,
+        )
         reply = await RpcClient(self._nc).call(AUTHENTICATE_BACKUP, request)
         mark = Authentication(algorithm=reply.algorithm, master_fingerprint=reply.master_fingerprint, mac=reply.mac)
         self._archive.small(AUTHENTICATION, orjson.dumps(mark.model_dump(), option=orjson.OPT_APPEND_NEWLINE))

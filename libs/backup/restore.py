@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -21,6 +21,7 @@ from libs.backup import sealed_store, streams
 from libs.backup.archive import Archive, damaged
 from libs.backup.manifest import KEYRING, MANIFEST, VALUES, Manifest, StreamPart, read_manifest
 from libs.backup.progress import Progress
+from libs.backup.sealed_store import Restored
 from libs.common.clock import Clock, rfc3339
 from libs.common.errors import KtError
 from libs.common.messaging.bulk import BulkClient, bulk_connection
@@ -63,16 +64,17 @@ async def restore_into_home(archive: Archive, home: Home, clock: Clock, progress
         if not home.restore_incomplete.exists():
             raise _occupied(home)
         _clear(home)
+        notice = restored(archive, manifest, clock, "home")
         mark = {
-            "backup_created_at": manifest.created_at,
-            "manifest_sha256": archive.digest(MANIFEST),
+            "backup_created_at": notice.taken_at,
+            "manifest_sha256": notice.manifest_sha256,
             "master_fingerprints": list(manifest.sealed_store.master_fingerprints),
-            "restored_at": rfc3339(clock.now()),
+            "restored_at": notice.restored_at,
         }
         write_private(home.restore_incomplete, orjson.dumps(mark, option=orjson.OPT_INDENT_2))
         identities = _prepare(home, clock)
         async with _started(home, identities) as engines:
-            await restore(archive, manifest, engines, progress)
+            await restore(archive, manifest, engines, notice, progress)
         progress.step("writing to disk", 0)
         _sync_tree(home.nats)
         home.restore_incomplete.rename(home.restored)
@@ -80,8 +82,17 @@ async def restore_into_home(archive: Archive, home: Home, clock: Clock, progress
     return manifest
 
 
-async def restore(archive: Archive, manifest: Manifest, engines: Engines, progress: Progress) -> None:
+def restored(archive: Archive, manifest: Manifest, clock: Clock, into: Literal["home", "engines"]) -> Restored:
+    """What is told of a restore that begins now."""
+    return Restored(archive.digest(MANIFEST), manifest.created_at, rfc3339(clock.now()), into)
+
+
+async def restore(
+    archive: Archive, manifest: Manifest, engines: Engines, notice: Restored, progress: Progress
+) -> None:
     """Fill empty engines from an archive that was verified, and compare what is then in them with it.
+
+    ``notice`` goes with the sealed store; the key service puts it on record when the system starts.
 
     Raises:
         KtError: ``already_exists`` when they hold anything; ``engine_failed``; ``backup_damaged``.
@@ -95,6 +106,7 @@ async def restore(archive: Archive, manifest: Manifest, engines: Engines, progre
         counts = await sealed_store.load(
             dsns["keys"],
             {"keyring": archive.lines(KEYRING), "sealed_values": _told(archive.lines(VALUES), progress)},
+            notice,
         )
         expected = {"keyring": manifest.sealed_store.keys, "sealed_values": manifest.sealed_store.values}
         if counts != expected:

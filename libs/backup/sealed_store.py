@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import psycopg
@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from libs.backup.archive import LineWriter, damaged
 from libs.common.clock import rfc3339
 from libs.common.errors import KtError
+from libs.common.ids import derived_id
 
 SCHEMA: Final = "keys"
 PROJECTION: Final = "sealed_references"
@@ -42,6 +43,9 @@ _TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(_BINARY, "bytea"),
     **dict.fromkeys(_MOMENTS, "timestamptz"),
 }
+_NOTICE: Final = (
+    "INSERT INTO restore_notices (id, manifest_sha256, taken_at, restored_at, into_what) VALUES (%s, %s, %s, %s, %s)"
+)
 _CONNECT_S: Final = 10
 _BATCH: Final = 500
 
@@ -100,8 +104,19 @@ async def reading(dsn: str) -> AsyncIterator[SealedStore]:
             yield SealedStore(connection, await _position(connection))
 
 
-async def load(dsn: str, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, int]:
-    """Put the rows of ``keyring`` and ``sealed_values`` into an empty sealed store, all or none; how many of each.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the key service puts on record before it answers anything. Moments are RFC 3339."""
+
+    manifest_sha256: str
+    taken_at: str
+    restored_at: str
+    into: Literal["home", "engines"]
+
+
+async def load(dsn: str, rows: Mapping[str, Iterable[Mapping[str, Any]]], restored: Restored) -> dict[str, int]:
+    """Put the rows of ``keyring`` and ``sealed_values`` into an empty sealed store, with the notice where they come
+    from, all or none; how many of each.
 
     Raises:
         KtError: ``already_exists`` when there are rows; ``backup_damaged`` when a row is not one; ``unavailable``.
@@ -119,6 +134,7 @@ async def load(dsn: str, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> dic
         for table, columns in _TABLES.items():
             await _copy(connection, table, columns, rows[table])
             counts[table] = await _count(connection, table)
+        await connection.execute(_NOTICE, (derived_id("restore", *astuple(restored)), *astuple(restored)))
     return counts
 
 

@@ -77,8 +77,8 @@ def _checked(digest: str, mac: str, master: MasterKey) -> str:
     return "yes"
 
 
-def details(path: Path, manifest: Manifest) -> list[tuple[str, object]]:
-    """What an archive holds, for people."""
+def details(path: Path, identity: str, manifest: Manifest) -> list[tuple[str, object]]:
+    """What an archive holds, for people. ``identity`` is what the audit log calls it."""
     streams = [
         (stream.name, f"{stream.messages:,} ({stream.first_sequence:,} to {stream.last_sequence:,})")
         for stream in manifest.streams
@@ -86,6 +86,7 @@ def details(path: Path, manifest: Manifest) -> list[tuple[str, object]]:
     sealed = manifest.sealed_store
     return [
         ("FILE", path),
+        ("ID", identity),
         ("SIZE", size(path.stat().st_size)),
         ("TAKEN", absolute(manifest.created_at)),
         *streams,
@@ -94,6 +95,6 @@ def details(path: Path, manifest: Manifest) -> list[tuple[str, object]]:
     ]
 
 
-def document(path: Path, manifest: Manifest) -> dict[str, Any]:
+def document(path: Path, identity: str, manifest: Manifest) -> dict[str, Any]:
     """The same for programs: the manifest, and the file."""
-    return {"file": str(path), "bytes": path.stat().st_size, **manifest.model_dump(mode="json")}
+    return {"file": str(path), "id": identity, "bytes": path.stat().st_size, **manifest.model_dump(mode="json")}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from libs.backup.create import create
-from libs.backup.manifest import Manifest
-from libs.backup.restore import Engines, restore, restore_into_home, verify
+from libs.backup.manifest import MANIFEST, Manifest
+from libs.backup.restore import Engines, restore, restore_into_home, restored, verify
 from libs.backup.source import Source
 from libs.cli.archives import authenticity, details, document, given_master_keys, opened
 from libs.cli.commands.version import installed_version
@@ -21,6 +21,7 @@ from libs.cli.session import Session
 from libs.cli.tables import print_details
 from libs.common.clock import SystemClock
 from libs.common.errors import KtError
+from libs.common.protocol.backups import archive_id
 from libs.engines.home import Home
 from libs.engines.provision import ProvisionSettings
 
@@ -77,7 +78,8 @@ def put_back_elsewhere(session: Session, path: Path, directory: Path, master_key
         bar = Bar(progress)
         authentic = authenticity(archive, masters)
         manifest = verify(archive, bar)
-        asyncio.run(restore(archive, manifest, engines, bar))
+        notice = restored(archive, manifest, SystemClock(), "engines")
+        asyncio.run(restore(archive, manifest, engines, notice, bar))
     _show(session, path, manifest, [("AUTHENTIC", authentic), ("ENGINES", settings.nats_url)])
 
 
@@ -95,8 +97,10 @@ def _source(session: Session) -> Source:
 
 
 def _show(session: Session, path: Path, manifest: Manifest, more: list[tuple[str, Any]]) -> None:
+    with opened(path) as archive:
+        identity = archive_id(archive.digest(MANIFEST))
     if session.json:
         told = {title.lower().replace(" ", "_"): str(value) for title, value in more}
-        print_json({**document(path, manifest), **told})
+        print_json({**document(path, identity, manifest), **told})
     else:
-        print_details([*details(path, manifest), *more])
+        print_details([*details(path, identity, manifest), *more])

@@ -131,6 +131,8 @@ SERVICES: Final[Mapping[str, Permissions]] = MappingProxyType(
             publish=(
                 "kt.cmd.v1.encryption_key",
                 "kt.cmd.v1.deep_rotation",
+                "kt.cmd.v1.backup.created",
+                "kt.cmd.v1.backup.restored",
                 "kt.keys.v1.present",
                 *_read(EVENTS),
                 *_consume(EVENTS),
@@ -225,7 +227,8 @@ BACKING_UP: Final = Permissions(
     ),
     subscribe=(f"{service_inbox(BACKUP)}.>",),
 )
-"""Reads both streams, whole or as the server's snapshots. Nothing it may publish changes anything."""
+"""Reads both streams, whole or as the server's snapshots. Nothing it may publish changes
+anything but the audit log, where the key service puts each archive before it marks it."""
 
 GATEWAY: Final = Permissions(
     publish=("kt.gw.v1.{{tag(org)}}.{{name()}}.{{tag(token)}}.>",),

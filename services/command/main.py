@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from libs.common.clock import SystemClock
 from libs.common.event_store import EventStore
 from libs.common.ids import Uuid7Factory
+from libs.common.protocol import backups as backup_protocol
 from libs.common.protocol import command
 from libs.common.protocol.tokens import REVOKE_TOKEN
 from libs.common.secret_kinds import KINDS
@@ -16,6 +17,7 @@ from services.command.adapters.log_keys import BusLogKeys
 from services.command.adapters.sealer import BusSealer
 from services.command.application.aggregates import Aggregates
 from services.command.application.audit_log import AuditLogs
+from services.command.application.backups import Backups
 from services.command.application.records import Records
 from services.command.application.restoring import Restoring
 from services.command.application.secrets import Secrets
@@ -49,6 +51,9 @@ async def compose(service: Service, _settings: CommandSettings) -> AsyncIterator
     service.background.append(log_keys.keep)
     service.rpc.serve(command.RESTORE_EVENTS, Restoring(log_keys, EventStore(service.nc)).restore)
     service.rpc.serve(command.AUDIT_RECORD_REBUILD, audit_logs.record_rebuild)
+    backups = Backups(aggregates)
+    service.rpc.serve(backup_protocol.RECORD_BACKUP, backups.record_backup)
+    service.rpc.serve(backup_protocol.RECORD_RESTORE, backups.record_restore)
     yield
 
 

@@ -19,13 +19,19 @@ from libs.common.service import Service, run_service
 from libs.common.stream_reader import stream_range
 from services.keys.adapters.deep_rotation import PostgresDamagedValues, PostgresDeepRotations
 from services.keys.adapters.legacy_table import PostgresLegacyClaims, PostgresLegacyTable, open_legacy_pool
-from services.keys.adapters.postgres import PostgresKeyringStore, PostgresRotationNotices, PostgresSealedStore
+from services.keys.adapters.postgres import (
+    PostgresKeyringStore,
+    PostgresRestoreNotices,
+    PostgresRotationNotices,
+    PostgresSealedStore,
+)
 from services.keys.adapters.projection import KeysProjection
-from services.keys.adapters.recorder import BusRotationRecorder
+from services.keys.adapters.recorder import BusBackupRecorder, BusRotationRecorder
 from services.keys.adapters.rpc import KeysEndpoints
 from services.keys.adapters.scrubber import Scrubber
 from services.keys.adapters.signed_heads import PostgresSignedHeads
 from services.keys.adapters.successor import BusSuccessor
+from services.keys.application.backups import Backups
 from services.keys.application.checkpoint_signing import CheckpointSigner
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.damage import Damages
@@ -37,7 +43,7 @@ from services.keys.application.legacy import LegacyRows, RowRemover
 from services.keys.application.notices import DeepRotationSender, NoticeSender
 from services.keys.application.open_keyring import open_keyring
 from services.keys.application.opening import Opening, Unsealer
-from services.keys.application.ports import LegacyTable
+from services.keys.application.ports import BackupRecorder, LegacyTable
 from services.keys.application.sealing import Sealing
 from services.keys.application.status import Status
 from services.keys.application.succession import Succession
@@ -60,7 +66,8 @@ POOL_SIZE: Final = 8
 async def compose(service: Service, settings: KeysSettings) -> AsyncIterator[None]:
     masters = master_keys_from_environment()
     async with open_pool(settings.postgres_dsn, SCHEMA, POOL_SIZE) as pool, legacy_table(settings) as table:
-        parts = await build(pool, masters, settings.legacy_org, table)
+        parts = await build(pool, masters, settings.legacy_org, table, BusBackupRecorder(service.client))
+        await parts.endpoints.backups.record_restores()
         parts.endpoints.serve(service.rpc)
         projection = KeysProjection()
         runner = ProjectionRunner(service.nc, pool, projection)
@@ -113,7 +120,9 @@ class Parts:
     damages: Damages
 
 
-async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyTable | None) -> Parts:
+async def build(
+    pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyTable | None, recorder: BackupRecorder
+) -> Parts:
     """Open the keyring and build the use cases on it.
 
     Raises:
@@ -151,6 +160,7 @@ async def build(pool: Pool, masters: MasterKeys, legacy_org: str, table: LegacyT
         rotator=DeepRotator(keyring, keyring_store, rotations, forge),
         master=masters.current,
         checkpoints=CheckpointSigner(keyring, keyring_store, PostgresSignedHeads(pool), clock),
+        backups=Backups(keyring_store, PostgresRestoreNotices(pool), recorder),
     )
     return Parts(endpoints, damages)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,13 +20,14 @@ import pytest
 from demo.stage import Stage, eventually
 from libs.common.errors import Exit
 from libs.common.stream_reader import stream_range
+from libs.engines.home import Home
 from libs.engines.permissions import PROVISIONER
 from tests.e2e.conftest import System, running
 from tests.e2e.secrets_search import Search
 from tests.e2e.test_crash import Burst
 from tests.e2e.test_interrupted_restore import interrupted
 from tests.engines import PostgresEngine, running_nats, running_postgres
-from tests.unit.backup.independent_reader import is_marked, read_secret
+from tests.unit.backup.independent_reader import is_marked, members, read_secret
 
 VARIABLES = "/v1/config-variables"
 WRITERS = 3
@@ -110,9 +113,26 @@ def audit_log_with(system: System, positions: set[str]) -> dict[str, Any]:
     return found
 
 
-def last_sequences(archive: Path, system: System) -> dict[str, int]:
-    manifest = json.loads(system.kt("backup", "verify", str(archive), "--output", "json"))
+def verified(archive: Path, system: System) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(system.kt("backup", "verify", str(archive), "--output", "json"))
+    return document
+
+
+def last_sequences(manifest: dict[str, Any]) -> dict[str, int]:
     return {stream["name"]: stream["last_sequence"] for stream in manifest["streams"]}
+
+
+def on_record(system: System, event_type: str) -> list[dict[str, Any]]:
+    """The events of a type, once the log holds one."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        query = ("events", "list", "--filter", f"type={event_type}", "--limit", "100", "--output", "json")
+        found[:] = json.loads(system.kt(*query))["items"]
+        return bool(found)
+
+    eventually(there, f"{event_type} is on record", 30)
+    return found
 
 
 @pytest.mark.timeout(300)
@@ -120,7 +140,8 @@ def test_what_was_acknowledged_before_a_backup_is_there_after_its_restore(
     saved: tuple[System, Path, list[str]], tmp_path: Path
 ) -> None:
     system, archive, acknowledged = saved
-    cut = last_sequences(archive, system)
+    manifest = verified(archive, system)
+    cut = last_sequences(manifest)
     key = system.stage.home / "master.key"
     interrupted(archive, tmp_path / "new", "restoring KT_EVENTS", "under way")
     system.kt("backup", "restore", str(archive), "--into", str(tmp_path / "new"), "--master-key-file", str(key))
@@ -142,8 +163,52 @@ def test_what_was_acknowledged_before_a_backup_is_there_after_its_restore(
         logs = [audit_log_with(one, saved_positions) for one in (system, restored)]
         before, after = ({position: log[position] for position in saved_positions} for log in logs)
         assert before == after
+        restored_as_told(restored, manifest, logs[1])
     finally:
         stage.close()
+
+
+def restored_as_told(restored: System, manifest: dict[str, Any], log: dict[str, Any]) -> None:
+    """Behind what the archive holds, nothing is on record before the restore that took a value."""
+    (event,) = on_record(restored, "kt.backup.restored.v1")
+    data = event["data"]
+    assert data["actor"] == {"type": "service", "id": "provisioner"}
+    assert data["resource"] == {"type": "backup", "id": manifest["id"]}
+    assert (data["detail"]["taken_at"], data["detail"]["into"]) == (manifest["created_at"], "home")
+    last = last_sequences(manifest)["KT_EVENTS"]
+    between = [log[f"KT_EVENTS:{n}"] for n in range(last + 1, event["sequence"])]
+    assert {item["type"] for item in between} <= {"kt.signing_keys.changed.v1"}
+
+
+def test_a_backup_is_on_record_with_what_it_holds_and_without_where_it_is(
+    saved: tuple[System, Path, list[str]],
+) -> None:
+    system, archive, _ = saved
+    manifest = verified(archive, system)
+    content = members(str(archive))["manifest.json"]
+    (event,) = [e for e in on_record(system, "kt.backup.created.v1") if e["data"]["resource"]["id"] == manifest["id"]]
+    assert event["data"]["actor"] == {"type": "service", "id": "backup"}
+    assert event["data"]["detail"] == {
+        "manifest_sha256": hashlib.sha256(content).hexdigest(),
+        "taken_at": manifest["created_at"],
+        "streams": [{"stream": name, "last": last} for name, last in last_sequences(manifest).items()],
+        "values": manifest["sealed_store"]["values"],
+        "master_fingerprints": manifest["sealed_store"]["master_fingerprints"],
+    }
+    assert archive.name not in json.dumps(event)
+
+
+def test_a_backup_that_cannot_be_put_on_record_is_not_there(
+    saved: tuple[System, Path, list[str]], tmp_path: Path
+) -> None:
+    system = saved[0]
+    recorder = Home(system.stage.home).state().processes["command"].pid
+    os.kill(recorder, signal.SIGSTOP)
+    try:
+        system.kt("backup", "create", str(tmp_path / "unrecorded.tar"), code=Exit.UNREACHABLE)
+    finally:
+        os.kill(recorder, signal.SIGCONT)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_few_independent_lines_read_the_archive_of_the_real_system(
@@ -202,5 +267,7 @@ async def filled(archive: Path, postgres: PostgresEngine, folder: Path) -> None:
             assert await stream_range(client, stream["name"]) == expected
         with psycopg.connect(postgres.dsns["keys"]) as connection:
             values = connection.execute("SELECT count(*) FROM keys.sealed_values").fetchone()
+            told = connection.execute("SELECT taken_at, into_what FROM keys.restore_notices").fetchall()
         assert values == (manifest["sealed_store"]["values"],)
+        assert told == [(manifest["created_at"], "engines")]
         await asyncio.to_thread(stage.kt, *words, code=Exit.CONFLICT)

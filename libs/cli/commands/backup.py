@@ -37,8 +37,9 @@ def backup() -> None:
 def create(session: Session, archive: Path) -> None:
     """Take a backup of the running system, while it goes on.
 
-    Runs beside the home of the system. Of engines that run elsewhere, with KEEPTRUSTS_NATS_URL, KEEPTRUSTS_NATS_CREDS
-    (those of the identity backup) and KEEPTRUSTS_POSTGRES_DSN (of the role kt_backup).
+    It is in the audit log before the file is there. Runs beside the home of the system. Of engines that run
+    elsewhere, with KEEPTRUSTS_NATS_URL, KEEPTRUSTS_NATS_CREDS (those of the identity backup) and
+    KEEPTRUSTS_POSTGRES_DSN (of the role kt_backup).
     """
     from libs.cli import backing_up  # noqa: PLC0415
 

@@ -3,6 +3,7 @@
 from libs.common.events import (
     audit,
     audit_log,
+    backup,
     config_variable,
     encryption_key,
     gateway,
@@ -26,6 +27,7 @@ __all__ = [
     "UnknownEventType",
     "audit",
     "audit_log",
+    "backup",
     "config_variable",
     "decode",
     "encode",

@@ -233,20 +233,6 @@ class PresentReply(Message):
     master_fingerprint: str
 
 
-class AuthenticateBackup(Message):
-    """``manifest_sha256`` is the SHA-256, in hex, of the manifest of an archive."""
-
-    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-
-class AuthenticateBackupReply(Message):
-    """``mac``, in hex, shows whoever has the master key that this system made the archive."""
-
-    algorithm: str
-    master_fingerprint: str
-    mac: str
-
-
 class KeysStatusRequest(Message):
     org: str
 
@@ -432,6 +418,3 @@ PRESENT = Endpoint(
     "kt.keys.v1.present", _QUEUE, PresentRequest, PresentReply, "Is there an instance that is not superseded?"
 )
 STATUS = Endpoint("kt.keys.v1.status", _QUEUE, KeysStatusRequest, KeysStatusReply, "Keys in use")
-AUTHENTICATE_BACKUP = Endpoint(
-    "kt.keys.v1.authenticate_backup", _QUEUE, AuthenticateBackup, AuthenticateBackupReply, "Put a mark on a backup"
-)

@@ -12,7 +12,7 @@ from libs.common.postgres import Pool, answering
 from services.keys.adapters import sql
 from services.keys.adapters.deep_rotation import DeepRotationRows
 from services.keys.adapters.rows import DATABASE, entry_of, value_of
-from services.keys.application.ports import KeyringTransaction, RotationNotice
+from services.keys.application.ports import KeyringTransaction, RestoreNotice, RotationNotice
 from services.keys.domain.keyring import KeyringEntry, Purpose
 from services.keys.domain.sealed import SealedValue
 
@@ -106,6 +106,24 @@ class PostgresRotationNotices:
         with answering(DATABASE):
             async with self._pool.connection() as connection:
                 await connection.execute(sql.NOTICE_DONE, (UUID(notice_id),))
+
+
+class PostgresRestoreNotices:
+    """Implements ``RestoreNotices``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def pending_restores(self) -> Sequence[RestoreNotice]:
+        with answering(DATABASE):
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(sql.RESTORES)).fetchall()
+        return [RestoreNotice(str(row[0]), *row[1:]) for row in rows]
+
+    async def restore_recorded(self, notice_id: str) -> None:
+        with answering(DATABASE):
+            async with self._pool.connection() as connection:
+                await connection.execute(sql.RESTORE_RECORDED, (UUID(notice_id),))
 
 
 class PostgresSealedStore:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from libs.common.ids import derived_id
+from libs.common.messaging.connection import WITHIN_REQUEST_TIMEOUT_S
 from libs.common.messaging.rpc import RpcClient
+from libs.common.protocol.backups import (
+    RECORD_BACKUP,
+    RECORD_RESTORE,
+    AuthenticateBackup,
+    RecordBackup,
+    RecordRestore,
+    archive_id,
+)
 from libs.common.protocol.command import DEEP_ROTATION, ENCRYPTION_KEY, RecordDeepRotation, RecordKeyRotation
 from libs.common.protocol.parties import Caller
-from services.keys.application.ports import RotationNotice
+from services.keys.application.ports import RestoreNotice, RotationNotice
 from services.keys.domain.deep_rotation import DeepRotation
 
 MAX_NAMED: Final = 100
@@ -55,3 +64,33 @@ class BusRotationRecorder:
             destroyed_keys=rotation.destroyed_keys[-MAX_NAMED:],
         )
         await self._client.call(DEEP_ROTATION, request)
+
+
+class BusBackupRecorder:
+    """Each event names the bus identity that acted: the server lets nobody else ask for a mark, or fill engines."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self._client = client
+
+    async def record_backup(self, org: str, made: AuthenticateBackup) -> None:
+        command_id = derived_id("backup-created", made.manifest_sha256, org)
+        request = RecordBackup(
+            command_id=command_id,
+            caller=Caller(org=org, actor_type="service", actor_id="backup", request_id=command_id),
+            archive_id=archive_id(made.manifest_sha256),
+            made=made,
+        )
+        await self._client.call(RECORD_BACKUP, request, timeout_s=WITHIN_REQUEST_TIMEOUT_S)
+
+    async def record_restore(self, org: str, notice: RestoreNotice) -> None:
+        command_id = derived_id("backup-restored", notice.id, org)
+        request = RecordRestore(
+            command_id=command_id,
+            caller=Caller(org=org, actor_type="service", actor_id="provisioner", request_id=command_id),
+            archive_id=archive_id(notice.manifest_sha256),
+            manifest_sha256=notice.manifest_sha256,
+            taken_at=notice.taken_at,
+            restored_at=notice.restored_at,
+            into=notice.into,
+        )
+        await self._client.call(RECORD_RESTORE, request)

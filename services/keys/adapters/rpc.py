@@ -10,8 +10,10 @@ from libs.common.hpke import BoxPublicKey
 from libs.common.messaging.server import RpcServer
 from libs.common.names import checked_org
 from libs.common.protocol import keys as protocol
+from libs.common.protocol.backups import AUTHENTICATE_BACKUP, AuthenticateBackup, AuthenticateBackupReply
 from libs.common.secret import Secret
 from services.keys.adapters import views
+from services.keys.application.backups import Backups
 from services.keys.application.checkpoint_signing import CheckpointSigner
 from services.keys.application.client_tokens import ClientTokens
 from services.keys.application.deep_rotation import DeepRotator
@@ -47,6 +49,7 @@ class KeysEndpoints:
     rotator: DeepRotator
     master: MasterKey
     checkpoints: CheckpointSigner
+    backups: Backups
 
     def serve(self, rpc: RpcServer) -> None:
         rpc.serve(protocol.TRANSPORT_KEY, self.transport_key)
@@ -66,7 +69,7 @@ class KeysEndpoints:
         rpc.serve(protocol.DEEP_ROTATE, self.deep_rotate)
         rpc.serve(protocol.DEEP_ROTATION, self.deep_rotation)
         rpc.serve(protocol.PRESENT, self.present)
-        rpc.serve(protocol.AUTHENTICATE_BACKUP, self.authenticate_backup)
+        rpc.serve(AUTHENTICATE_BACKUP, self.authenticate_backup)
 
     async def transport_key(self, _: str, __: protocol.TransportKeyRequest) -> protocol.TransportKeyReply:
         key = await self.keyring.transport()
@@ -174,10 +177,10 @@ class KeysEndpoints:
     async def keys_status(self, _: str, request: protocol.KeysStatusRequest) -> protocol.KeysStatusReply:
         return views.status(await self.status.of(checked_org(request.org)))
 
-    async def authenticate_backup(
-        self, _: str, request: protocol.AuthenticateBackup
-    ) -> protocol.AuthenticateBackupReply:
-        return protocol.AuthenticateBackupReply(
+    async def authenticate_backup(self, _: str, request: AuthenticateBackup) -> AuthenticateBackupReply:
+        """The mark comes last: no archive has one that is not on record."""
+        await self.backups.record_made(request)
+        return AuthenticateBackupReply(
             algorithm=ALGORITHM,
             master_fingerprint=self.master.fingerprint,
             mac=mark(request.manifest_sha256, self.master),

@@ -36,6 +36,12 @@ NOTICES: Final = f"SELECT {_NOTICE} FROM rotation_notices ORDER BY id"  # noqa: 
 
 NOTICE_DONE: Final = "DELETE FROM rotation_notices WHERE id = %s"
 
+RESTORES: Final = (
+    "SELECT id, manifest_sha256, taken_at, restored_at, into_what FROM restore_notices ORDER BY restored_at"
+)
+
+RESTORE_RECORDED: Final = "DELETE FROM restore_notices WHERE id = %s"
+
 HAS_SEALED_VALUES: Final = "SELECT EXISTS (SELECT FROM sealed_values)"
 
 PUT_VALUE: Final = """

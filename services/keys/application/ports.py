@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from libs.common.legacy_rows import LegacyRow, UnusableRow
+from libs.common.protocol.backups import AuthenticateBackup
 from services.keys.domain.checkpoint_signing import Head
 from services.keys.domain.damage import Damage
 from services.keys.domain.deep_rotation import DeepRotation
@@ -106,6 +107,31 @@ class RotationRecorder(Protocol):
 class DeepRotationRecorder(Protocol):
     async def record_deep_rotation(self, rotation: DeepRotation) -> None:
         """Store that it began, or that it is completed; as ``record``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreNotice:
+    """The sealed store came out of an archive. Moments are RFC 3339."""
+
+    id: str
+    manifest_sha256: str
+    taken_at: str
+    restored_at: str
+    into: Literal["home", "engines"]
+
+
+class RestoreNotices(Protocol):
+    async def pending_restores(self) -> Sequence[RestoreNotice]: ...
+
+    async def restore_recorded(self, notice_id: str) -> None: ...
+
+
+class BackupRecorder(Protocol):
+    """Each stores the event in the log of one org; as ``RotationRecorder``."""
+
+    async def record_backup(self, org: str, made: AuthenticateBackup) -> None: ...
+
+    async def record_restore(self, org: str, notice: RestoreNotice) -> None: ...
 
 
 class LockedHead(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 import psycopg
@@ -17,6 +18,8 @@ from libs.common.postgres import open_pool
 from tests.engines import Database, PostgresEngine
 from tests.integration.keys.rows import stores_on
 from tests.unit.keys.support import master, start
+
+NOTICE = sealed_store.Restored("c2" * 32, "2026-11-22T08:00:00.000000Z", "2026-11-23T08:00:00.000000Z", "home")
 
 
 async def filled(database: Database, count: int) -> dict[str, bytes]:
@@ -50,7 +53,8 @@ async def test_rows_come_back_as_they_were_and_open(postgres: Database, postgres
     archive = await dumped(postgres)
     with postgres_server.database() as other:
         lines = {table: archive.lines(table) for table in ("keyring", "sealed_values")}
-        counts = await sealed_store.load(other.dsn("keys"), lines)
+        counts = await sealed_store.load(other.dsn("keys"), lines, NOTICE)
+        assert [row[1:] for row in rows(other, "restore_notices")] == [astuple(NOTICE)]
         assert counts == {table: len(rows(postgres, table)) for table in counts}
         assert counts["sealed_values"] == 30
         for table in counts:
@@ -77,7 +81,7 @@ async def test_nothing_is_loaded_over_what_is_there_and_bad_rows_load_nothing(
 
     async def refused(database: Database, keyring: Iterable[Any], values: Iterable[Any]) -> str:
         with pytest.raises(KtError) as caught:
-            await sealed_store.load(database.dsn("keys"), {"keyring": keyring, "sealed_values": values})
+            await sealed_store.load(database.dsn("keys"), {"keyring": keyring, "sealed_values": values}, NOTICE)
         return caught.value.code
 
     assert await refused(postgres, archive.lines("keyring"), archive.lines("sealed_values")) == "already_exists"
@@ -95,6 +99,7 @@ async def test_nothing_is_loaded_over_what_is_there_and_bad_rows_load_nothing(
             assert await refused(other, archive.lines("keyring"), [*good, bad]) == "backup_damaged"
         assert rows(other, "keyring") == []
         assert rows(other, "sealed_values") == []
+        assert rows(other, "restore_notices") == []
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ async def assert_refused_to_subscribe(bus: Bus, identity: str | Credentials, sub
         ("keys", "$SYS.REQ.SERVER.PING"),
         ("provisioner", "kt.evt.v1.default.config_variable.A"),
         ("provisioner", "kt.keys.v1.open"),
+        ("backup", "kt.evt.v1.default.backup.A"),
+        ("backup", "kt.cmd.v1.backup.created"),
+        ("provisioner", "kt.cmd.v1.backup.restored"),
     ],
 )
 async def test_a_service_is_refused_what_is_not_its_own(nats_server: Bus, identity: str, subject: str) -> None:

@@ -30,6 +30,8 @@ def endpoints() -> list[Endpoint[Any, Any]]:
         ("kt.keys.v1.seal", {"command"}),
         ("kt.health.v1.*", {"api"}),
         ("kt.cmd.v1.config_variable", {"api"}),
+        ("kt.cmd.v1.backup.created", {"keys"}),
+        ("kt.cmd.v1.backup.restored", {"keys"}),
     ],
 )
 def test_who_may_publish(subject: str, services: set[str]) -> None:
