@@ -175,11 +175,15 @@ def bad_requests(system: System, canaries: Canaries, witness: Witness) -> None:
     token = canaries.new("bearer token")
     assert witness.heard(call("GET", f"{system.api}{VARIABLES}", token)).status == 401
     quoted_word = json.dumps(canaries.new("word of a filter"))
+    exported_word = json.dumps(canaries.new("word of the filter of an export"))
     for path, target in {
         "path": f"{VARIABLES}/{quote(canaries.new('path'), safe='')}",
         "query": f"{VARIABLES}?prefix={quote(canaries.new('query'))}&nothing={quote(canaries.new('unknown query'))}",
         "filter": f"/v1/events?filter={quote('resource=' + canaries.new('filter') + ' OR')}",
         "word of a filter": f"/v1/events?filter={quote(f'resource={quoted_word}')}",
+        "export": f"/v1/events/export?filter={quote('resource=' + canaries.new('filter of an export') + ' OR')}",
+        "word of an export's filter": f"/v1/events/export?filter={quote(f'resource={exported_word}')}",
+        "export to resume": f"/v1/events/export?resume={quote(canaries.new('export')[:36])}",
         "cursor": f"/v1/events?cursor={quote(canaries.new('cursor'))}",
         "route": f"/{quote(canaries.new('route'))}",
     }.items():

@@ -11,7 +11,7 @@ from libs.common.clock import Clock
 from libs.common.errors import KtError
 from libs.common.ids import IdFactory
 from libs.common.protocol import exports as protocol
-from services.api.application.audit_reads import AuditReads
+from services.api.application.audit_reads import AuditReads, shown
 from services.api.application.call import Call
 from services.api.application.ports import Bus
 
@@ -40,6 +40,12 @@ class Exports:
             KtError: ``invalid_filter``, ``invalid_request``, ``misconfigured``, ``log_damaged``; ``unavailable`` also
                 when it could not be put on record.
         """
+        if shown(filter_) != filter_:
+            raise KtError(
+                "invalid_filter",
+                "A word of the filter may be a key; an export carries its filter, so it can't have this one.",
+                "Search for a key that leaked with `kt events list`: there the filter is not kept.",
+            )
         request = protocol.OpenExport(
             id=self.ids.new(),
             caller=call.caller(),

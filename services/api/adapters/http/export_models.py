@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from services.api.adapters.http.proof_models import Stream
+
+_ID: Final = r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"
+_FILE: Final = r"^(KT_[A-Z]{1,16}-[0-9]{12,16}-[0-9]{12,16}\.[a-z.]{1,20})?$"
 
 
 class ExportQuery(BaseModel):
@@ -24,8 +27,8 @@ class ExportQuery(BaseModel):
         str, Field(max_length=4096, description="As of `GET /v1/events`", examples=["category=secret_management"])
     ] = ""
     stream: Annotated[Stream | None, Field(description="Of this stream alone")] = None
-    resume: Annotated[str, Field(max_length=36, description="The id of an export that was begun")] = ""
-    after: Annotated[str, Field(max_length=128, description="The last file of rows that is there")] = ""
+    resume: Annotated[str, Field(pattern=_ID, description="The id of an export that was begun")] = ""
+    after: Annotated[str, Field(pattern=_FILE, description="The last file of rows that is there")] = ""
 
     @model_validator(mode="after")
     def _fits(self) -> ExportQuery:
