@@ -36,7 +36,7 @@ unit: $(VENV)/.dev
 	@$(BIN)/pytest -n 2 tests/unit tests/contract
 
 integration: $(VENV)/.dev
-	@$(BIN)/pytest -n 2 --dist loadfile tests/integration tests/e2e -m "not chaos"
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder tests/e2e tests/integration -m "not chaos"
 
 chaos: $(VENV)/.dev ## The long failure proofs
 	@$(BIN)/pytest tests -m chaos

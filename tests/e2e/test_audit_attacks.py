@@ -273,6 +273,7 @@ def test_a_stream_that_was_cut_off_reordered_or_used_again_is_named(attacker: At
     attacker.verify("--stream", ACCESS, code=0)
 
 
+@pytest.mark.chaos
 def test_events_that_were_cut_off_are_named_and_given_back(attacker: Attacker) -> None:
     last = attacker.on_bus(lambda nc: api(nc, f"STREAM.INFO.{EVENTS}", {}))["state"]["last_seq"]
     signed = attacker.system.http("GET", f"/v1/events/checkpoint?stream={EVENTS}&covering={last - 1}").body

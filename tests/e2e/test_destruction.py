@@ -147,6 +147,7 @@ def with_the_sealed_store_of(later: Path, earlier: Path, target: Path) -> None:
         writer.finish()
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(300)
 def test_nothing_but_an_older_sealed_store_gives_a_destroyed_value_back(own_system: System, tmp_path: Path) -> None:
     system = own_system

@@ -172,6 +172,7 @@ def test_a_missing_environment_variable_fails_at_parse_time(tmp_path: Path, syst
     assert "line 12" in done.stderr
 
 
+@pytest.mark.chaos
 def test_old_and_new_jwt_keys_work_side_by_side(tmp_path: Path) -> None:
     """The page: new tokens carry the latest kid, old tokens stay valid while their kid is in the set."""
     old, new = (f"kid{number}:{secrets.token_urlsafe(32)}" for number in (1, 2))
@@ -230,6 +231,7 @@ def test_the_encryption_key_is_rotated_by_a_restart_and_that_is_on_record(tmp_pa
     assert list(Search({"old master key": old, "new master key": new}).files(tmp_path)) == []
 
 
+@pytest.mark.chaos
 def test_two_starts_of_one_home_and_two_homes(system: System, own_system: System) -> None:
     assert system.api != own_system.api
     second = subprocess.run(

@@ -271,7 +271,9 @@ async def test_another_root_than_the_signed_one_stops_it(nats_server: Bus, postg
         assert it.recorded.rebuilds == []
 
 
-@pytest.mark.parametrize("after_ms", [0, 150, 400])
+@pytest.mark.parametrize(
+    "after_ms", [pytest.param(0, marks=pytest.mark.chaos), pytest.param(150, marks=pytest.mark.chaos), 400]
+)
 async def test_one_that_died_begins_again(nats_server: Bus, postgres: Database, after_ms: int) -> None:
     async with a_log(nats_server, postgres) as it:
         await some_history(it)

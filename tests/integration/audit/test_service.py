@@ -95,6 +95,7 @@ async def test_it_answers_on_the_bus_and_stops_when_asked(nats_server: Bus, post
         assert await audit.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.chaos
 async def test_killed_again_and_again_it_records_everything_once(nats_server: Bus, postgres: Database) -> None:
     chance = random.Random(11)
     async with open_log(nats_server, postgres) as log, service(nats_server, postgres) as audit:

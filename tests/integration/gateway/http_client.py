@@ -24,8 +24,12 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The ``code`` of an error, of the gateway's form or of a problem document."""
-        return str(self.json["error"]["code"] if "error" in self.json else self.json["code"])
+        """The ``code`` of an error, of the gateway's form or of a problem document; empty for what is neither."""
+        try:
+            document = self.json
+        except ValueError:
+            return ""
+        return str(document.get("error", document).get("code", ""))
 
 
 class Connection:

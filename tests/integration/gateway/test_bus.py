@@ -252,6 +252,7 @@ async def test_an_identity_is_renewed_before_it_expires(nats_server: NatsServer)
         await eventually(lambda: listener.gaps >= 1)
 
 
+@pytest.mark.chaos
 async def test_an_identity_that_expired_is_replaced_when_the_api_is_back(nats_server: NatsServer) -> None:
     await Resolver({KEY.name: b"the-key"}).serve(nats_server)
     identities = Identities(nats_server, ttl_s=1.5)

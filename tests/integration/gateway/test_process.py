@@ -174,6 +174,7 @@ async def test_a_stop_lets_a_stream_end(tmp_path: Path) -> None:
         assert (await started.ended())[0] == 0
 
 
+@pytest.mark.chaos
 async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     """The API takes the connection and never answers."""
     never = asyncio.Event()
@@ -200,6 +201,7 @@ async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     server.close()
 
 
+@pytest.mark.chaos
 async def test_envoy_dies_with_a_killed_agent(tmp_path: Path) -> None:
     async with agent(tmp_path, from_environment("http://127.0.0.1:9")) as started:
         envoy = started.envoy()
@@ -233,6 +235,7 @@ async def test_an_unreachable_system_stops_the_start(tmp_path: Path) -> None:
     assert "some-token" not in err
 
 
+@pytest.mark.chaos
 async def test_a_second_gateway_of_the_same_name_and_one_on_a_taken_port_are_refused(tmp_path: Path) -> None:
     text = from_environment("http://127.0.0.1:9")
     async with agent(tmp_path, text) as first:

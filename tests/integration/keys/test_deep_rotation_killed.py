@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from libs.common.direct_get import DirectReader
@@ -155,6 +156,7 @@ async def _all_is_told(stores: Stores) -> bool:
     return not await stores.rotations.unrecorded()
 
 
+@pytest.mark.chaos
 async def test_an_instance_killed_at_any_step_is_followed_by_one_that_goes_on(
     nats_server: Bus, postgres: Database, stores: Stores
 ) -> None:
