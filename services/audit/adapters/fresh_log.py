@@ -147,11 +147,9 @@ class PostgresFreshTables:
                 raise KtError("unavailable", "The projectors into the fresh tables don't stop.")
 
     async def caught_up(self, within_s: float) -> bool:
-        waits = []
-        for stream, runner in self._runners.items():
-            _, last = await stream_range(self._nc, stream)
-            waits.append(runner.wait_for(last, within_s))
-        reached = await asyncio.gather(*waits)
+        ends = [(await stream_range(self._nc, stream))[1] for stream in self._runners]
+        waits = zip(self._runners.values(), ends, strict=True)
+        reached = await asyncio.gather(*(runner.wait_for(last, within_s) for runner, last in waits))
         for task in self._tasks:
             if task.done():
                 task.result()
